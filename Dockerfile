@@ -1,0 +1,52 @@
+# Targets: `cpu` (the default) and `gpu`. Neither holds torch, pip's cache or a compiler.
+
+FROM python:3.11-slim-bookworm AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /build
+# Filled from outside by the base image's pip, so that it holds none of its own.
+RUN python -m venv --without-pip /opt/venv
+
+FROM build AS libraries-cpu
+COPY requirements/serve.txt ./
+RUN pip --python /opt/venv/bin/python install --requirement serve.txt
+
+FROM build AS libraries-gpu
+COPY requirements/gpu.txt ./
+RUN pip --python /opt/venv/bin/python install --requirement gpu.txt
+
+# Apart from the libraries, so that a change of code changes one small layer.
+FROM build AS project
+COPY pyproject.toml README.md LICENSE ./
+COPY commands commands
+COPY localization localization
+COPY service service
+COPY training training
+RUN pip --python /opt/venv/bin/python install --no-deps --prefix /project .
+
+FROM python:3.11-slim-bookworm AS runtime
+RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin cxr
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    CXR_HOST=0.0.0.0 \
+    CXR_PORT=8000
+WORKDIR /app
+USER 10001:10001
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['CXR_PORT'] + '/readyz', timeout=4)"]
+CMD ["cxr-localizer", "serve"]
+
+FROM runtime AS gpu
+# The driver comes from the host: the container runtime mounts it on seeing these two.
+ENV CXR_PROVIDER=cuda \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+COPY --from=libraries-gpu /opt/venv /opt/venv
+COPY models models
+COPY --from=project /project /opt/venv
+
+FROM runtime AS cpu
+COPY --from=libraries-cpu /opt/venv /opt/venv
+COPY models models
+COPY --from=project /project /opt/venv

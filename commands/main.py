@@ -1,0 +1,235 @@
+"""`cxr-localizer`: serve, localize, train, export, evaluate.
+
+Every command imports its room when it runs: serving needs no torch, `--help` needs nothing.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+class Provider(StrEnum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Heatmaps(StrEnum):
+    png = "png"
+    values = "values"
+    none = "none"
+
+
+class Boxes(StrEnum):
+    positive = "positive"
+    all = "all"
+    none = "none"
+
+
+ModelOption = Annotated[
+    Path | None, typer.Option("--model", help="Folder of the model bundle; the shipped one.")
+]
+ProviderOption = Annotated[Provider, typer.Option(help="Where to compute.")]
+DataOption = Annotated[
+    Path,
+    typer.Option("--data", envvar="CHESTXRAY14_DIR", help="Folder of ChestX-ray14's files."),
+]
+CacheOption = Annotated[Path, typer.Option(help="Folder of decoded radiographs.")]
+
+DATA = Path("data/chestxray14")
+CACHE = Path("runs/cache")
+
+
+@app.callback()
+def main() -> None:
+    """Find thoracic diseases in chest X-rays and show where they are. Not for clinical use."""
+
+
+@app.command()
+def serve(
+    model: ModelOption = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+) -> None:
+    """Serve POST /localize; every setting is an environment variable, CXR_..."""
+    from pydantic import ValidationError
+
+    from service.server import serve as run
+    from service.settings import Settings
+
+    given: dict[str, Any] = {"model": model, "host": host, "port": port}
+    try:
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        _fail(f"CXR_{str(first['loc'][0]).upper()}: {first['msg']}.")
+    run(settings)
+
+
+@app.command()
+def localize(
+    files: Annotated[list[Path], typer.Argument(help="Radiographs: PNG, JPEG or DICOM.")],
+    overlay: Annotated[
+        Path | None, typer.Option(help="PNG to draw: heat map and boxes on the radiograph.")
+    ] = None,
+    disease: Annotated[
+        list[str] | None, typer.Option(help="Findings to give; may be repeated. All by default.")
+    ] = None,
+    heatmaps: Annotated[Heatmaps, typer.Option(help="Heat maps in the JSON.")] = Heatmaps.png,
+    boxes: Annotated[Boxes, typer.Option(help="Boxes in the JSON.")] = Boxes.positive,
+    model: ModelOption = None,
+    provider: ProviderOption = Provider.auto,
+) -> None:
+    """Print one line of JSON per radiograph, as the service answers it.
+
+    A file that cannot be localized is named on standard error, with the reason, and the exit
+    status is 1; the others are localized all the same.
+    """
+    import orjson
+
+    from localization import DISEASES, Radiograph, RadiographRefused, draw_overlay, to_answer
+
+    if overlay is not None and len(files) > 1:
+        _fail("--overlay draws one radiograph: give one file.")
+    if unknown := set(disease or ()) - set(DISEASES):
+        _fail(f"No such disease: {', '.join(sorted(unknown))}. There are: {', '.join(DISEASES)}.")
+    localizer = _open_localizer(model, provider)
+    refused = False
+    for file in files:
+        try:
+            radiograph = Radiograph.read(file.read_bytes())
+        except (OSError, RadiographRefused) as error:
+            typer.echo(f"{file}: {error}", err=True)
+            refused = True
+            continue
+        localization = localizer.localize(radiograph)
+        answer = to_answer(
+            localization,
+            id=str(file),
+            heatmaps=heatmaps.value,
+            boxes=boxes.value,
+            diseases=disease or None,
+        )
+        typer.echo(orjson.dumps(answer))
+        if overlay is not None:
+            overlay.write_bytes(draw_overlay(radiograph, localization, disease or None))
+    raise typer.Exit(code=int(refused))
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a YAML file.")],
+    output: Annotated[Path, typer.Option(help="Folder of checkpoints and logs.")],
+    data: DataOption = DATA,
+    cache: CacheOption = CACHE,
+    resume: Annotated[
+        bool, typer.Option(help="Go on from the output folder's last checkpoint.")
+    ] = False,
+    devices: Annotated[str, typer.Option(help="GPUs or processes per machine.")] = "auto",
+    nodes: Annotated[int, typer.Option(help="Machines.")] = 1,
+) -> None:
+    """Train by a recipe on the image labels of ChestX-ray14."""
+    with _extra("train"):
+        from training.dataset import ChestXray14
+        from training.recipe import Recipe
+        from training.train import train as run
+    with _clear_errors():
+        best = run(
+            Recipe.load(recipe),
+            ChestXray14.read(data),
+            output,
+            cache,
+            resume=resume,
+            devices=devices if devices == "auto" else int(devices),
+            nodes=nodes,
+        )
+    typer.echo(f"The best checkpoint is {best}.")
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="Of a training run.")],
+    folder: Annotated[Path, typer.Argument(help="Of the bundle; its name is the model's.")],
+    version: Annotated[str, typer.Option(help="Of the model.")] = "0.1.0",
+    data: DataOption = DATA,
+    cache: CacheOption = CACHE,
+) -> None:
+    """Write a bundle: graph, calibration and manifest."""
+    with _extra("train"):
+        from training.dataset import ChestXray14
+        from training.export import export as run
+    with _clear_errors():
+        bundle = run(checkpoint, ChestXray14.read(data), cache, folder, version)
+    typer.echo(f"Wrote {bundle.folder}: {bundle.manifest.name} {bundle.manifest.version}.")
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="Of the bundle.")],
+    data: DataOption = DATA,
+    output: Annotated[Path | None, typer.Option(help="JSON file of all figures.")] = None,
+    record: Annotated[
+        bool, typer.Option(help="Write the main figures into the bundle's manifest.")
+    ] = False,
+    provider: ProviderOption = Provider.auto,
+) -> None:
+    """Score a bundle on the test part and the official boxes of ChestX-ray14."""
+    import json
+
+    with _extra("train"):
+        from training.dataset import ChestXray14
+        from training.evaluation import evaluate as score
+        from training.report import print_report, record_figures
+    localizer = _open_localizer(folder, provider)
+    with _clear_errors():
+        figures = score(localizer, ChestXray14.read(data))
+    print_report(figures)
+    if output is not None:
+        output.write_text(json.dumps(figures, indent=1) + "\n")
+    if record:
+        record_figures(localizer.bundle, figures)
+
+
+def _open_localizer(model: Path | None, provider: Provider) -> Any:
+    from localization import (
+        BundleRefused,
+        Localizer,
+        ModelBundle,
+        ProviderUnavailable,
+        shipped_bundle,
+    )
+
+    try:
+        return Localizer(ModelBundle.load(model or shipped_bundle()), provider=provider.value)
+    except (BundleRefused, ProviderUnavailable) as error:
+        _fail(str(error))
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Say which extra to install where a module of it is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        _fail(f"This command needs {error.name}: pip install 'cxr-localizer[{name}]'.")
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """Show what was wrong with the input, not where the code met it."""
+    try:
+        yield
+    except (FileNotFoundError, ValueError) as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> Any:
+    typer.echo(f"cxr-localizer: {message}", err=True)
+    sys.exit(2)

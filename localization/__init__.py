@@ -1,0 +1,35 @@
+"""Radiograph in, localization out: the one place that knows what a result means."""
+
+from localization.answer import to_answer
+from localization.boxes import Box, find_boxes
+from localization.bundle import BundleRefused, Manifest, ModelBundle, shipped_bundle
+from localization.diseases import DISEASES
+from localization.localizer import (
+    Finding,
+    Localization,
+    Localizer,
+    Outputs,
+    ProviderUnavailable,
+)
+from localization.overlay import draw_overlay
+from localization.radiograph import Radiograph
+from localization.refusal import RadiographRefused
+
+__all__ = [
+    "DISEASES",
+    "Box",
+    "BundleRefused",
+    "Finding",
+    "Localization",
+    "Localizer",
+    "Manifest",
+    "ModelBundle",
+    "Outputs",
+    "ProviderUnavailable",
+    "Radiograph",
+    "RadiographRefused",
+    "draw_overlay",
+    "find_boxes",
+    "shipped_bundle",
+    "to_answer",
+]

@@ -1,0 +1,91 @@
+"""A localization as the plain values of its JSON document: what the service and the command say."""
+
+import base64
+from collections.abc import Collection
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from localization.boxes import Box
+from localization.localizer import Finding, Localization
+
+HeatmapChoice = Literal["png", "values", "none"]
+BoxChoice = Literal["positive", "all", "none"]
+
+
+def to_answer(
+    localization: Localization,
+    *,
+    id: str,
+    heatmaps: HeatmapChoice = "png",
+    boxes: BoxChoice = "positive",
+    diseases: Collection[str] | None = None,
+) -> dict[str, Any]:
+    """The JSON document of a localization.
+
+    Args:
+        localization: of one radiograph.
+        id: names the answer.
+        heatmaps: `png`, an 8-bit image of the map (255 is 1.0); `values`, rows of numbers in
+            [0, 1]; or `none`.
+        boxes: of the findings that reach their operating point, of all, or none.
+        diseases: the findings to give; all 14 where it is None.
+    """
+    return {
+        "id": id,
+        "model": {"name": localization.model_name, "version": localization.model_version},
+        "radiograph": {
+            "format": localization.radiograph_format,
+            "width": localization.width,
+            "height": localization.height,
+        },
+        "findings": [
+            _finding(finding, heatmaps, boxes)
+            for finding in localization.findings
+            if diseases is None or finding.disease in diseases
+        ],
+    }
+
+
+def _finding(finding: Finding, heatmaps: HeatmapChoice, boxes: BoxChoice) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "disease": finding.disease,
+        "probability": round(finding.probability, 4),
+        "threshold": round(finding.threshold, 4),
+        "positive": finding.positive,
+    }
+    if heatmaps != "none":
+        answer["heatmap"] = _heatmap(finding.heatmap, heatmaps)
+    if boxes != "none":
+        shown = finding.boxes if boxes == "all" or finding.positive else ()
+        answer["boxes"] = [_box(box) for box in shown]
+    return answer
+
+
+def _heatmap(heatmap: NDArray[np.float32], encoding: Literal["png", "values"]) -> dict[str, Any]:
+    rows, columns = heatmap.shape
+    return {
+        "encoding": encoding,
+        "width": columns,
+        "height": rows,
+        "data": _png(heatmap) if encoding == "png" else heatmap.round(4).tolist(),
+    }
+
+
+def _png(heatmap: NDArray[np.float32]) -> str:
+    pixels = np.rint(heatmap * 255).astype(np.uint8)
+    _, encoded = cv2.imencode(".png", pixels)
+    return base64.b64encode(encoded.tobytes()).decode("ascii")
+
+
+def _box(box: Box) -> dict[str, Any]:
+    return {
+        "x": round(box.x, 1),
+        "y": round(box.y, 1),
+        "width": round(box.width, 1),
+        "height": round(box.height, 1),
+        "score": round(box.score, 4),
+        "step": box.step,
+    }

@@ -1,0 +1,80 @@
+"""Boxes from heat maps, by the protocol of Wang et al., CVPR 2017 (section 5.2).
+
+A heat map is stretched to the range [0, 1], thresholded at each given fraction of it on its own,
+and one box is drawn around each connected region. Their fractions are 60/255 and 180/255.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+PUBLISHED_THRESHOLDS = (60 / 255, 180 / 255)
+
+WORKING_SIDE = 128
+"""Heat maps are enlarged to this side first: a cell's edge is no edge of a disease."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A region of a radiograph, in pixels of the image that was sent, origin top left."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    score: float
+    """The heat map's peak in the region, in [0, 1]; comparable between radiographs."""
+    step: int = 0
+    """The mining step that found it; 0 is the radiograph as it is."""
+
+
+def enlarge(heatmap: NDArray[np.float32], side: int = WORKING_SIDE) -> NDArray[np.float32]:
+    """Bring a heat map `[rows, columns]` to `[side, side]` by linear interpolation."""
+    return np.asarray(cv2.resize(heatmap, (side, side), interpolation=cv2.INTER_LINEAR))
+
+
+def find_boxes(
+    heatmap: NDArray[np.float32], width: int, height: int, thresholds: Sequence[float]
+) -> tuple[Box, ...]:
+    """Boxes around what a heat map shows, best score first, smaller before larger.
+
+    Args:
+        heatmap: float32 `[rows, columns]` over the whole radiograph.
+        width: of the radiograph, in pixels.
+        height: of the radiograph, in pixels.
+        thresholds: fractions of the map's range, each in (0, 1).
+
+    Returns:
+        Boxes in pixels of the radiograph; none for a flat map, which shows nothing.
+    """
+    fine = enlarge(heatmap)
+    low, high = float(fine.min()), float(fine.max())
+    if not high > low:
+        return ()
+    found = {
+        region: peak
+        for threshold in thresholds
+        for region, peak in _regions(fine, low + threshold * (high - low))
+    }
+    across, down = width / fine.shape[1], height / fine.shape[0]
+    boxes = (
+        Box(x0 * across, y0 * down, (x1 - x0) * across, (y1 - y0) * down, peak)
+        for (x0, y0, x1, y1), peak in found.items()
+    )
+    return tuple(sorted(boxes, key=lambda box: (-box.score, box.width * box.height)))
+
+
+def _regions(
+    heatmap: NDArray[np.float32], threshold: float
+) -> list[tuple[tuple[int, int, int, int], float]]:
+    """Corners (x0, y0, x1, y1; last ones exclusive) and peak of each connected region."""
+    labels, count = ndimage.label(heatmap >= threshold)
+    peaks = ndimage.maximum(heatmap, labels, range(1, count + 1))
+    return [
+        ((columns.start, rows.start, columns.stop, rows.stop), float(peak))
+        for (rows, columns), peak in zip(ndimage.find_objects(labels), peaks, strict=True)
+    ]

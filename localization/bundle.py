@@ -1,0 +1,126 @@
+"""A model bundle: the exported graph and the manifest that says what it is, verified."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from localization.diseases import DISEASES
+
+GRAPH = "model.onnx"
+MANIFEST = "manifest.json"
+
+SHIPPED = Path("models/lite0")
+"""The bundle that comes with the project, in the repository and in the image."""
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class BundleRefused(ValueError):
+    """A bundle that is not what its manifest says; the message names the reason."""
+
+
+class Manifest(BaseModel):
+    """What `manifest.json` holds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    version: str
+    licence: str
+    files: dict[str, str]
+    """sha256 of every other file of the bundle that the model is made of."""
+    diseases: tuple[str, ...]
+    side: int = Field(gt=0)
+    """Side of the graph's input in pixels: the sharpness that training saw."""
+    grid: tuple[int, int]
+    """Rows and columns of a heat map."""
+    steps: int = Field(gt=0)
+    """Maps per disease: the radiograph as it is, then one per mining step."""
+    operating_points: dict[str, Fraction]
+    """Probability from which a disease counts as found."""
+    box_thresholds: dict[str, tuple[Fraction, ...]]
+    """Fractions of a heat map's range at which boxes are drawn."""
+    calibration: dict[str, Any]
+    training: dict[str, Any]
+    """The recipe and the data."""
+    figures: dict[str, Any] = {}
+    """Of the evaluation, as `cxr-localizer evaluate` prints them."""
+
+
+@dataclass(frozen=True)
+class ModelBundle:
+    """A folder with `model.onnx` and `manifest.json` that has been verified."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def graph(self) -> Path:
+        """The ONNX file."""
+        return self.folder / GRAPH
+
+    @classmethod
+    def load(cls, folder: Path) -> "ModelBundle":
+        """Read and verify a bundle; the graph's shapes are verified when a `Localizer` opens it.
+
+        Raises:
+            BundleRefused: a file is missing, the manifest does not follow its schema, a hash
+                differs, or the diseases are not `DISEASES` in their order.
+        """
+        manifest = _read_manifest(folder / MANIFEST)
+        _verify_diseases(manifest)
+        if GRAPH not in manifest.files:
+            raise BundleRefused(f"{folder / MANIFEST} gives no hash of {GRAPH}.")
+        for name, expected in manifest.files.items():
+            _verify_hash(folder / name, expected)
+        return cls(folder, manifest)
+
+
+def shipped_bundle() -> Path:
+    """Folder of the shipped bundle: in the working directory, else beside this package."""
+    if SHIPPED.is_dir():
+        return SHIPPED
+    return Path(__file__).resolve().parent.parent / SHIPPED
+
+
+def sha256(file: Path) -> str:
+    """The hash of a file, as manifests hold it."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _read_manifest(file: Path) -> Manifest:
+    try:
+        return Manifest.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise BundleRefused(f"{file} cannot be read: {error.strerror}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the document"
+        raise BundleRefused(f"{file} is not a manifest: {place}: {first['msg']}.") from error
+
+
+def _verify_diseases(manifest: Manifest) -> None:
+    if manifest.diseases != DISEASES:
+        raise BundleRefused(
+            f"The model's diseases are {', '.join(manifest.diseases)}; "
+            f"expected, in this order: {', '.join(DISEASES)}."
+        )
+    for field in ("operating_points", "box_thresholds"):
+        missing = set(DISEASES) ^ set(getattr(manifest, field))
+        if missing:
+            raise BundleRefused(f"The manifest's {field} do not fit: {', '.join(sorted(missing))}.")
+
+
+def _verify_hash(file: Path, expected: str) -> None:
+    try:
+        found = sha256(file)
+    except OSError as error:
+        raise BundleRefused(f"{file} cannot be read: {error.strerror}.") from error
+    if found != expected:
+        raise BundleRefused(
+            f"{file} has the sha256 {found[:12]}..., its manifest says {expected[:12]}...: "
+            "the file was changed or cut short."
+        )

@@ -1,0 +1,86 @@
+"""What a person looks at: heat map and boxes drawn over the radiograph."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from localization.localizer import Finding, Localization
+from localization.radiograph import Radiograph
+
+COLOURS = ((80, 80, 255), (80, 220, 80), (255, 160, 60), (60, 220, 255))
+"""BGR of the boxes of the first, second, ... finding that is drawn."""
+
+OPACITY = 0.45
+LONGEST_SIDE = 1024
+
+
+def draw_overlay(
+    radiograph: Radiograph, localization: Localization, diseases: Sequence[str] | None = None
+) -> bytes:
+    """Draw findings over their radiograph.
+
+    The heat is that of the most probable finding drawn, the boxes are those of all of them.
+
+    Args:
+        radiograph: the one that was localized.
+        localization: its result.
+        diseases: what to draw; by default the findings that reach their operating point, or the
+            most probable one where none does.
+
+    Returns:
+        A PNG, its longer side at most `LONGEST_SIDE` pixels.
+    """
+    drawn = _findings(localization, diseases)
+    scale = min(1.0, LONGEST_SIDE / max(radiograph.width, radiograph.height))
+    size = (max(1, round(radiograph.width * scale)), max(1, round(radiograph.height * scale)))
+    gray = cv2.resize(radiograph.pixels, size, interpolation=cv2.INTER_AREA)
+    canvas = cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
+    if drawn:
+        canvas = _blend(canvas, drawn[0].heatmap)
+    for finding, colour in zip(drawn, _repeated(COLOURS, len(drawn)), strict=True):
+        _draw_boxes(canvas, finding, scale, colour)
+    _draw_legend(canvas, drawn)
+    _, encoded = cv2.imencode(".png", canvas)
+    return encoded.tobytes()
+
+
+def _findings(localization: Localization, diseases: Sequence[str] | None) -> list[Finding]:
+    if diseases is not None:
+        return [finding for finding in localization.findings if finding.disease in diseases]
+    positive = [finding for finding in localization.findings if finding.positive]
+    return positive or list(localization.findings[:1])
+
+
+def _repeated(colours: Sequence[tuple[int, int, int]], count: int) -> list[tuple[int, int, int]]:
+    return [colours[index % len(colours)] for index in range(count)]
+
+
+def _blend(canvas: NDArray[np.uint8], heatmap: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Colour the canvas by the map's own range, and the more the hotter it is."""
+    height, width = canvas.shape[:2]
+    heat = cv2.resize(heatmap, (width, height), interpolation=cv2.INTER_LINEAR)
+    span = float(heat.max() - heat.min())
+    heat = (heat - heat.min()) / span if span > 0 else np.zeros_like(heat)
+    coloured = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
+    weight = (OPACITY * heat)[..., None]
+    return np.asarray((canvas * (1 - weight) + coloured * weight).astype(np.uint8))
+
+
+def _draw_boxes(
+    canvas: NDArray[np.uint8], finding: Finding, scale: float, colour: tuple[int, int, int]
+) -> None:
+    for box in finding.boxes:
+        start = (round(box.x * scale), round(box.y * scale))
+        end = (round((box.x + box.width) * scale) - 1, round((box.y + box.height) * scale) - 1)
+        cv2.rectangle(canvas, start, end, colour, 2)
+
+
+def _draw_legend(canvas: NDArray[np.uint8], drawn: Sequence[Finding]) -> None:
+    for line, finding in enumerate(drawn):
+        colour = COLOURS[line % len(COLOURS)]
+        text = f"{finding.disease} {finding.probability:.2f}"
+        place = (10, 26 + 24 * line)
+        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.65, (0, 0, 0), 4, cv2.LINE_AA)
+        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.65, colour, 1, cv2.LINE_AA)

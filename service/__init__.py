@@ -1,0 +1,1 @@
+"""The microservice: radiographs come in over HTTP, localizations go out as JSON."""

@@ -1,0 +1,138 @@
+"""What a request may send: no more bytes than the limit, raw or as the file of a form."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from fastapi import Request
+from starlette.datastructures import FormData, Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.problems import Refused, problem_response
+
+LINGER_SECONDS = 5.0
+"""How long a refused upload is read and thrown away before its connection is closed."""
+
+
+class _UploadTooLarge(Exception):
+    """More bytes have arrived than the limit allows; ``unfinished`` if more would follow."""
+
+    def __init__(self, unfinished: bool) -> None:
+        super().__init__()
+        self.unfinished = unfinished
+
+
+class UploadLimit:
+    """Pure-ASGI middleware that refuses request bodies of more than ``max_bytes`` bytes.
+
+    A body that says its length is refused before it is read, any other once it has grown too
+    long. (Starlette's own limit answers plain text; ours is a problem like every other.)
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+        elif _content_length(scope) > self.max_bytes:
+            await self._refuse(scope, receive, send, unfinished=True)
+        else:
+            try:
+                await self.app(scope, _counted(receive, self.max_bytes), send)
+            except _UploadTooLarge as error:
+                await self._refuse(scope, receive, send, unfinished=error.unfinished)
+
+    async def _refuse(
+        self, scope: Scope, receive: Receive, send: Send, *, unfinished: bool
+    ) -> None:
+        """Answer 413, then read on for a while: closing on a client that still sends would
+        reset the connection, and the answer could be lost with it."""
+        response = problem_response(
+            scope,
+            "upload-too-large",
+            f"A request may hold {self.max_bytes} bytes at most; send the radiograph itself, "
+            "one at a time, without padding or attachments.",
+            headers={"Connection": "close"},
+        )
+
+        async def send_unfinished(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "more_body": True}
+            await send(message)
+
+        await response(scope, receive, send_unfinished)
+        if unfinished:
+            await _throw_away(receive)
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _content_length(scope: Scope) -> int:
+    """Return the length that the request declares; 0 where it declares none."""
+    length = Headers(scope=scope).get("content-length", "")
+    return int(length) if length.isdecimal() else 0
+
+
+def _counted(receive: Receive, max_bytes: int) -> Receive:
+    """Return ``receive`` that raises once more than ``max_bytes`` have come through it."""
+    count = 0
+
+    async def receive_counted() -> Message:
+        nonlocal count
+        message = await receive()
+        count += len(message.get("body", b""))
+        if count > max_bytes:
+            raise _UploadTooLarge(unfinished=message.get("more_body", False))
+        return message
+
+    return receive_counted
+
+
+async def _throw_away(receive: Receive) -> None:
+    """Read what is left of the body, for `LINGER_SECONDS` at most."""
+    try:
+        async with asyncio.timeout(LINGER_SECONDS):
+            while (await receive()).get("more_body", False):
+                pass
+    except TimeoutError:
+        pass
+
+
+async def read_upload(request: Request, max_bytes: int) -> bytes:
+    """Return the bytes of the radiograph: the form's ``file``, else the whole body.
+
+    Raises `Refused` where a multipart body cannot be read or has no file of that name.
+    """
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        return await request.body()
+    async with aclosing(request.stream()) as stream:
+        form = await _read_form(request.headers, stream, max_bytes)
+    try:
+        return await _form_file(form)
+    finally:
+        await form.close()
+
+
+async def _read_form(
+    headers: Headers, stream: AsyncGenerator[bytes, None], max_bytes: int
+) -> FormData:
+    parser = MultiPartParser(headers, stream, max_files=1, max_fields=16)
+    # Radiographs are kept in memory, which the upload limit bounds: never on a disk.
+    parser.spool_max_size = max_bytes
+    try:
+        return await parser.parse()
+    except MultiPartException as error:
+        raise Refused("invalid-multipart", f"{error.message} Send one field, `file`.") from error
+
+
+async def _form_file(form: FormData) -> bytes:
+    file = form.get("file")
+    if not isinstance(file, UploadFile):
+        raise Refused(
+            "missing-file",
+            "Send the radiograph as the file of a form field named `file`: "
+            "curl -F file=@radiograph.png",
+        )
+    return await file.read()

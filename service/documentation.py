@@ -1,0 +1,58 @@
+"""The parts of the OpenAPI document that the handlers' signatures cannot say."""
+
+from http import HTTPStatus
+from typing import Any
+
+from service.problems import CANNOT_BE_LOCALIZED, KINDS, MEDIA_TYPE, Kind
+from service.schemas import EXAMPLE_ANSWER, Problem
+
+_FILE: dict[str, Any] = {"type": "string", "format": "binary"}
+
+UPLOAD: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "A PNG, JPEG or DICOM file. Its bytes decide, not the content type.",
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": _FILE},
+                }
+            },
+            "image/png": {"schema": _FILE},
+            "image/jpeg": {"schema": _FILE},
+            "application/dicom": {"schema": _FILE},
+            "application/octet-stream": {"schema": _FILE},
+        },
+    }
+}
+
+
+def problems(**examples: str) -> dict[int | str, dict[str, Any]]:
+    """Return OpenAPI responses: the details of the kinds of problems that a route answers.
+
+    The keys are the slugs of `service.problems.KINDS`, with underscores.
+    """
+    responses: dict[int | str, dict[str, Any]] = {}
+    for name, detail in examples.items():
+        slug = name.replace("_", "-")
+        kind = KINDS.get(slug, CANNOT_BE_LOCALIZED)
+        response = responses.setdefault(kind.status, _problem_response(kind.status))
+        response["content"][MEDIA_TYPE]["examples"][slug] = {"value": _document(slug, kind, detail)}
+    return responses
+
+
+def _problem_response(status: int) -> dict[str, Any]:
+    content = {MEDIA_TYPE: {"schema": Problem.model_json_schema(), "examples": {}}}
+    return {"description": HTTPStatus(status).phrase, "content": content}
+
+
+def _document(slug: str, kind: Kind, detail: str) -> dict[str, Any]:
+    return {
+        "type": f"/problems/{slug}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "instance": EXAMPLE_ANSWER["id"],
+    }

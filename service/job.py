@@ -1,0 +1,75 @@
+"""What a worker does with one radiograph: bytes in, the answer's JSON out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import orjson
+
+from localization import Localization, Localizer, Radiograph, to_answer
+from service.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the client asked to have in the answer."""
+
+    heatmaps: Literal["png", "values", "none"]
+    boxes: Literal["positive", "all", "none"]
+    diseases: Sequence[str] | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer, and what may be said of the radiograph in a log."""
+
+    body: bytes
+    format: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """One radiograph to localize; calling it does the work, and times each stage."""
+
+    data: bytes
+    choices: Choices
+    request_id: str
+    max_pixels: int
+    localizer: Localizer
+    metrics: Metrics
+
+    def __call__(self) -> Answer:
+        """Return the answer. Raises `localization.RadiographRefused`."""
+        localization = self._localize()
+        for finding in localization.findings:
+            self.metrics.probabilities.labels(finding.disease).observe(finding.probability)
+        return Answer(
+            self._encode(localization),
+            localization.radiograph_format,
+            localization.width,
+            localization.height,
+        )
+
+    def _localize(self) -> Localization:
+        stages = self.metrics.stages
+        with stages.labels("decode").time():
+            radiograph = Radiograph.read(self.data, max_pixels=self.max_pixels)
+            inputs = self.localizer.prepare([radiograph])
+        with stages.labels("inference").time():
+            outputs = self.localizer.infer(inputs)
+        with stages.labels("boxes").time():
+            (localization,) = self.localizer.interpret([radiograph], outputs)
+        return localization
+
+    def _encode(self, localization: Localization) -> bytes:
+        with self.metrics.stages.labels("encode").time():
+            answer = to_answer(
+                localization,
+                id=self.request_id,
+                heatmaps=self.choices.heatmaps,
+                boxes=self.choices.boxes,
+                diseases=self.choices.diseases,
+            )
+            return orjson.dumps(answer)

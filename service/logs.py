@@ -1,0 +1,59 @@
+"""Structured logs on stdout, with nothing of the patient in them."""
+
+import logging
+import sys
+import traceback
+import warnings
+
+import structlog
+
+from service.settings import Settings
+
+
+def configure_logs(settings: Settings) -> None:
+    """Send the service's and uvicorn's logs to stdout, one line per event."""
+    # Libraries' warnings and messages quote what they read, and that may be a patient's name.
+    warnings.simplefilter("ignore")
+    for name in ("pydicom", "PIL"):
+        logging.getLogger(name).disabled = True
+    shared: list[structlog.types.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_formatter(settings, shared))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    for name in ("service", "uvicorn"):
+        logging.getLogger(name).setLevel(settings.log_level.upper())
+
+
+def _formatter(
+    settings: Settings, shared: list[structlog.types.Processor]
+) -> structlog.stdlib.ProcessorFormatter:
+    renderer: structlog.types.Processor = (
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer()
+    )
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+    )
+
+
+def where(error: BaseException) -> list[str]:
+    """Return the places that ``error`` came through, innermost last, without its message.
+
+    An unexpected error's message may quote the file it arose from.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]

@@ -1,0 +1,156 @@
+"""The service's paths: localize a radiograph, probes, metrics, the model's metadata."""
+
+from typing import Annotated, Literal
+
+from asgi_correlation_id import correlation_id
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client.exposition import choose_encoder
+
+from localization import DISEASES
+from service import schemas
+from service.body import read_upload
+from service.documentation import UPLOAD, problems
+from service.job import Choices, Job
+from service.lifecycle import Lifecycle, Phase
+from service.problems import Refused
+
+router = APIRouter()
+
+BUSY = "Every worker is busy and the queue is full; try again in a moment."
+REFUSALS = problems(
+    empty="The request body is empty: send the bytes of a radiograph.",
+    missing_file="Send the radiograph as the file of a form field named `file`.",
+    too_many_pixels="The radiograph is larger than this service decodes.",
+    upload_too_large="A request may hold 67108864 bytes at most.",
+    unsupported_format="The file is not a PNG, JPEG or DICOM file.",
+    truncated="The file ends before the image is complete; send it again.",
+    invalid_parameters="heatmaps: Input should be 'png', 'values' or 'none'",
+    queue_full=BUSY,
+)
+
+
+def _lifecycle(request: Request) -> Lifecycle:
+    lifecycle = request.app.state.lifecycle
+    assert isinstance(lifecycle, Lifecycle)
+    return lifecycle
+
+
+async def _hung_up(request: Request) -> None:
+    """Return when the client is gone; its body must have been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+@router.post(
+    "/localize",
+    response_model=schemas.Answer,
+    responses=REFUSALS,
+    openapi_extra=UPLOAD,
+    tags=["localization"],
+)
+async def localize(
+    request: Request, parameters: Annotated[schemas.LocalizeParameters, Query()]
+) -> Response:
+    """Localize the thoracic diseases in a frontal chest radiograph.
+
+    Send the radiograph as the form field `file` or as the whole body:
+    `curl -F file=@radiograph.dcm localhost:8000/localize`
+    """
+    lifecycle = _lifecycle(request)
+    data = await read_upload(request, lifecycle.settings.max_upload_bytes)
+    job = Job(
+        data,
+        Choices(parameters.heatmaps, parameters.boxes, parameters.diseases),
+        correlation_id.get() or "",
+        lifecycle.settings.max_pixels,
+        lifecycle.localizer,
+        lifecycle.metrics,
+    )
+    with lifecycle.metrics.stages.labels("total").time():
+        answer = await lifecycle.admission.run(job, _hung_up(request))
+    request.state.radiograph = {
+        "format": answer.format,
+        "width": answer.width,
+        "height": answer.height,
+    }
+    return Response(answer.body, media_type="application/json")
+
+
+@router.get("/healthz", tags=["probes"])
+async def healthz() -> dict[str, str]:
+    """Say that the process answers."""
+    return {"status": "alive"}
+
+
+@router.get(
+    "/readyz",
+    responses=problems(not_ready="The service is loading; try again in a moment."),
+    tags=["probes"],
+)
+async def readyz(request: Request) -> dict[str, str]:
+    """Say whether to send radiographs here: not while the model loads nor while draining."""
+    phase = _lifecycle(request).phase
+    if phase is not Phase.READY:
+        raise Refused("not-ready", f"The service is {phase}; try again in a moment.")
+    return {"status": phase}
+
+
+@router.get("/metrics", response_class=Response, tags=["probes"])
+async def metrics(request: Request) -> Response:
+    """Return the metrics in Prometheus' format."""
+    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(
+        encode(_lifecycle(request).metrics.registry), headers={"content-type": media_type}
+    )
+
+
+@router.get("/v2/health/live", response_model=schemas.Live, tags=["open inference protocol"])
+async def live() -> dict[str, bool]:
+    """Say that the process answers."""
+    return {"live": True}
+
+
+@router.get(
+    "/v2/health/ready",
+    response_model=schemas.Ready,
+    responses={503: {"model": schemas.Ready}},
+    tags=["open inference protocol"],
+)
+async def ready(request: Request) -> JSONResponse:
+    """Say whether the model can be asked."""
+    is_ready = _lifecycle(request).phase is Phase.READY
+    return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
+
+
+@router.get(
+    "/v2/models/{name}",
+    responses=problems(
+        unknown_model="There is no model 'resnet50' here; this service has 'lite0'."
+    ),
+    tags=["open inference protocol"],
+)
+async def model_metadata(name: str, request: Request) -> schemas.ModelMetadata:
+    """Describe the model's tensors."""
+    manifest = _lifecycle(request).localizer.bundle.manifest
+    if name != manifest.name:
+        raise Refused(
+            "unknown-model",
+            f"There is no model {name!r} here; this service has {manifest.name!r}.",
+        )
+    return schemas.ModelMetadata(
+        name=manifest.name,
+        versions=[manifest.version],
+        platform="onnxruntime_onnx",
+        inputs=[_tensor("radiographs", "UINT8", 1, manifest.side, manifest.side)],
+        outputs=[
+            _tensor("probabilities", "FP32", len(DISEASES)),
+            _tensor("heatmaps", "FP32", len(DISEASES), *manifest.grid),
+            _tensor("step_heatmaps", "FP32", manifest.steps, len(DISEASES), *manifest.grid),
+        ],
+    )
+
+
+def _tensor(name: str, datatype: Literal["UINT8", "FP32"], *shape: int) -> schemas.Tensor:
+    """Describe a tensor whose first axis is the batch, of any length."""
+    return schemas.Tensor(name=name, datatype=datatype, shape=[-1, *shape])

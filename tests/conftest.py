@@ -1,0 +1,94 @@
+"""A tiny bundle of a model that a test can foresee: bright pixels are the disease."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from localization import DISEASES
+from localization.bundle import sha256
+
+SIDE, CELLS = 32, 8
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose heat map of every disease is the radiograph's own brightness.
+
+    Its probabilities are the mean brightness, divided by 1, 2, ... 14 in the diseases' order.
+    """
+    folder = tmp_path_factory.mktemp("tiny")
+    onnx.save(_brightness_graph(), folder / "model.onnx")
+    (folder / "manifest.json").write_text(json.dumps(_manifest(folder)))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chestxray14() -> Path:
+    """The ChestX-ray14 folder; tests that need it are skipped, by name, where it is not."""
+    folder = Path(os.environ.get("CHESTXRAY14_DIR", "../shared/nih-chestxray14"))
+    if not folder.is_dir():
+        pytest.skip("ChestX-ray14 is not here: set CHESTXRAY14_DIR to its folder.")
+    return folder
+
+
+def _brightness_graph() -> onnx.ModelProto:
+    count = len(DISEASES)
+    shares = np.array([1 / (k + 1) for k in range(count)], np.float32)
+    cell = SIDE // CELLS
+    constants = {
+        "scale": np.array(1 / 255, np.float32),
+        "shares": shares.reshape(1, count),
+        "to_all": np.array([1, count, 1, 1], np.int64),
+        "image_axes": np.array([1, 2, 3], np.int64),
+        "step_axis": np.array([1], np.int64),
+    }
+    nodes = [
+        helper.make_node("Cast", ["radiographs"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["floats", "scale"], ["unit"]),
+        helper.make_node(
+            "AveragePool", ["unit"], ["cells"], kernel_shape=[cell, cell], strides=[cell, cell]
+        ),
+        helper.make_node("Expand", ["cells", "to_all"], ["heatmaps"]),
+        helper.make_node("Unsqueeze", ["heatmaps", "step_axis"], ["step_heatmaps"]),
+        helper.make_node("ReduceMean", ["unit", "image_axes"], ["mean"], keepdims=0),
+        helper.make_node("Unsqueeze", ["mean", "step_axis"], ["column"]),
+        helper.make_node("Mul", ["column", "shares"], ["probabilities"]),
+    ]
+    shapes = {
+        "probabilities": [count],
+        "heatmaps": [count, CELLS, CELLS],
+        "step_heatmaps": [1, count, CELLS, CELLS],
+    }
+    graph = helper.make_graph(
+        nodes,
+        "brightness",
+        [helper.make_tensor_value_info("radiographs", TensorProto.UINT8, ["batch", 1, SIDE, SIDE])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape])
+            for name, shape in shapes.items()
+        ],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+def _manifest(folder: Path) -> dict[str, object]:
+    return {
+        "name": "tiny",
+        "version": "1",
+        "licence": "Apache-2.0",
+        "files": {"model.onnx": sha256(folder / "model.onnx")},
+        "diseases": DISEASES,
+        "side": SIDE,
+        "grid": [CELLS, CELLS],
+        "steps": 1,
+        "operating_points": dict.fromkeys(DISEASES, 0.2),
+        "box_thresholds": {disease: [60 / 255, 180 / 255] for disease in DISEASES},
+        "calibration": {},
+        "training": {},
+    }

@@ -1,0 +1,69 @@
+"""The OpenAPI document: what /docs shows is what the service does."""
+
+from typing import Any
+
+from fastapi.testclient import TestClient
+
+from localization import DISEASES
+from service.schemas import EXAMPLE_ANSWER, Answer, Problem
+
+
+def localize_operation(client: TestClient) -> dict[str, Any]:
+    return client.get("/openapi.json").json()["paths"]["/localize"]["post"]
+
+
+def test_every_way_to_send_a_radiograph_is_described(client: TestClient) -> None:
+    content = localize_operation(client)["requestBody"]["content"]
+    assert set(content) == {
+        "multipart/form-data",
+        "image/png",
+        "image/jpeg",
+        "application/dicom",
+        "application/octet-stream",
+    }
+
+
+def test_the_choices_are_listed(client: TestClient) -> None:
+    parameters = {each["name"]: each for each in localize_operation(client)["parameters"]}
+    assert set(parameters) == {"heatmaps", "boxes", "diseases"}
+    assert parameters["heatmaps"]["schema"]["enum"] == ["png", "values", "none"]
+    assert list(DISEASES) in [
+        option["items"]["enum"]
+        for option in parameters["diseases"]["schema"]["anyOf"]
+        if option["type"] == "array"
+    ]
+
+
+def test_the_answer_has_an_example_that_follows_its_schema(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    assert document["components"]["schemas"]["Answer"]["examples"] == [EXAMPLE_ANSWER]
+    Answer.model_validate(EXAMPLE_ANSWER)
+
+
+def test_the_example_looks_like_an_answer(client: TestClient, png: bytes) -> None:
+    answer = client.post("/localize?diseases=Atelectasis", content=png).json()
+    assert shape(answer) == shape(EXAMPLE_ANSWER)
+
+
+def shape(value: Any) -> Any:
+    """Return what a JSON value is made of; a list by its first item."""
+    if isinstance(value, dict):
+        return {key: shape(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [shape(value[0])]
+    return type(value)
+
+
+def test_every_error_is_a_problem_with_an_example(client: TestClient) -> None:
+    responses = localize_operation(client)["responses"]
+    assert {"400", "413", "415", "422", "503"} <= set(responses)
+    for status, response in responses.items():
+        if status != "200":
+            (media_type,) = response["content"]
+            assert media_type == "application/problem+json"
+            for example in response["content"][media_type]["examples"].values():
+                assert Problem.model_validate(example["value"]).status == int(status)
+
+
+def test_the_documentation_page_is_there(client: TestClient) -> None:
+    assert client.get("/docs").status_code == 200

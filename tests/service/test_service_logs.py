@@ -1,0 +1,71 @@
+"""One line per request, and nothing of the patient."""
+
+from fastapi.testclient import TestClient
+from service_helpers import GatedLocalizer, encode_dicom
+from structlog.testing import capture_logs
+
+
+def test_a_request_is_one_line_that_says_what_became_of_it(client: TestClient, png: bytes) -> None:
+    with capture_logs() as lines:
+        response = client.post("/localize", content=png)
+    (line,) = lines
+    assert line.pop("seconds") > 0
+    assert line == {
+        "event": "request",
+        "log_level": "info",
+        "request_id": response.headers["X-Request-ID"],
+        "method": "POST",
+        "path": "/localize",
+        "status": 200,
+        "outcome": "answered",
+        "format": "PNG",
+        "width": 96,
+        "height": 64,
+    }
+
+
+def test_a_refusal_is_logged_with_its_reason(client: TestClient) -> None:
+    with capture_logs() as lines:
+        client.post("/localize", content=b"")
+    assert [(line["outcome"], line["problem"]) for line in lines] == [("refused", "empty")]
+
+
+def test_neither_patient_nor_file_name_nor_query_is_logged(
+    client: TestClient, localizer: GatedLocalizer
+) -> None:
+    def fail(inputs: object) -> None:
+        raise RuntimeError("Mustermann^Erika")
+
+    with capture_logs() as lines:
+        for data in (encode_dicom(), encode_dicom(ct=True), encode_dicom()[:-2000]):
+            client.post("/localize?patient=Erika", files={"file": ("Erika.dcm", data)})
+            client.post("/localize", files={"file": ("Erika.dcm", data)})
+        client.get("/Erika")
+        client.get("/v2/models/Erika")
+        localizer.infer = fail  # type: ignore[method-assign]
+        client.post("/localize", files={"file": ("Erika.dcm", encode_dicom())})
+    assert len(lines) == 10
+    assert "Erika" not in str(lines)
+    assert "4711" not in str(lines)
+
+
+def test_an_unexpected_error_is_logged_with_the_place_and_the_requests_id(
+    client: TestClient, localizer: GatedLocalizer, png: bytes
+) -> None:
+    def fail(inputs: object) -> None:
+        raise KeyError("x")
+
+    localizer.infer = fail  # type: ignore[method-assign]
+    with capture_logs() as lines:
+        response = client.post("/localize", content=png)
+    error, request = lines
+    assert error["log_level"] == "error"
+    assert error["error"] == "KeyError"
+    assert error["where"][-1].endswith(" fail")
+    assert error["request_id"] == request["request_id"] == response.headers["X-Request-ID"]
+
+
+def test_probes_are_logged_at_debug(client: TestClient) -> None:
+    with capture_logs() as lines:
+        client.get("/healthz")
+    assert [line["log_level"] for line in lines] == ["debug"]

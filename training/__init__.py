@@ -1,0 +1,1 @@
+"""From images and image labels to a model bundle."""

@@ -1,0 +1,87 @@
+"""A recipe: the plain values that one training run is made of, read from a short YAML file."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+RECIPES = files("training") / "recipes"
+
+
+class Values(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkRecipe(Values):
+    """What the network is made of; see `training.network.LocalizationNetwork`."""
+
+    backbone: str
+    weights: str | None = None
+    """A state-dict file, the name of an installed package that holds one, or nothing."""
+    frozen: tuple[str, ...] = ()
+    """Submodules of the backbone that keep their weights and batch statistics."""
+    stages: tuple[int, ...]
+    """Which stages of the backbone are aggregated, counted as timm's `out_indices`."""
+    stride: int
+    """Input pixels from one heat-map cell to the next."""
+    width: int = 128
+    """Channels of the aggregated feature map."""
+    dropout: float = 0.0
+    pooling: Literal["log-sum-exp", "average"] = "log-sum-exp"
+    sharpness: float = Field(default=5.0, gt=0)
+    """`r` of log-sum-exp pooling: towards 0 the mean of the map, large its maximum."""
+
+
+class AugmentationRecipe(Values):
+    """How far a training radiograph is varied; see `training.augmentation.Augmentation`."""
+
+    flip: float = 0.5
+    rotation: float = 10.0
+    scale: float = 0.15
+    translation: float = 0.08
+    contrast: float = 0.25
+    brightness: float = 0.1
+    blur: float = 0.5
+
+
+class Recipe(Values):
+    name: str
+    side: int
+    """Side of the cached radiographs in pixels: the sharpness that the network sees."""
+    input_sides: tuple[int, ...]
+    """Side of the network's input per epoch; the last one is used ever after, and served."""
+    epochs: int
+    batch: int
+    """Radiographs per optimiser step of one process."""
+    learning_rate: float
+    backbone_learning_rate: float
+    weight_decay: float = 0.05
+    warmup: float = 0.05
+    """Share of all steps over which the learning rates rise; then they fall along a cosine."""
+    averaging: float = 0.998
+    """Decay of the exponential moving average of the weights, per step."""
+    tiles: float = 0.0
+    """Share of the steps that show the network four quarters in place of one radiograph."""
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
+    seed: int = 0
+    network: NetworkRecipe
+    augmentation: AugmentationRecipe = AugmentationRecipe()
+
+    @classmethod
+    def load(cls, name: str) -> "Recipe":
+        """Read a shipped recipe by its name, or a file by its path.
+
+        Raises:
+            FileNotFoundError: neither exists; the message lists the shipped ones.
+            pydantic.ValidationError: a value is missing, unknown or out of its range.
+        """
+        if name.endswith((".yaml", ".yml")):
+            text = Path(name).read_text()
+        else:
+            shipped = sorted(f.name.removesuffix(".yaml") for f in RECIPES.iterdir())
+            if name not in shipped:
+                raise FileNotFoundError(f"No recipe {name!r}; there are: {', '.join(shipped)}.")
+            text = (RECIPES / f"{name}.yaml").read_text()
+        return cls.model_validate(yaml.safe_load(text))

@@ -1,0 +1,103 @@
+"""One training run, from files to checkpoints."""
+
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from training.dataset import Batch, ChestXray14, Part, RadiographDataset, cached_pixels
+from training.module import LocalizationModule
+from training.network import LocalizationNetwork
+from training.recipe import Recipe
+
+BEST = "best.ckpt"
+LAST = "last.ckpt"
+
+
+def open_part(data: ChestXray14, part: Part, side: int, cache: Path) -> RadiographDataset:
+    """One part of the data set at a side, from the cache (made on first use)."""
+    table = data.part(part)
+    sides = sorted(data.table["native_side"].unique())
+    return RadiographDataset(table, cached_pixels(table, side, cache), sides)
+
+
+def batches(dataset: RadiographDataset, size: int, *, shuffled: bool) -> DataLoader[Batch]:
+    """Batches of a part; reading is a copy from mapped memory, so no worker processes."""
+    return DataLoader(
+        dataset, size, shuffle=shuffled, drop_last=shuffled, collate_fn=lambda batch: batch
+    )
+
+
+def train(
+    recipe: Recipe,
+    data: ChestXray14,
+    output: Path,
+    cache: Path,
+    *,
+    resume: bool = False,
+    devices: int | str = "auto",
+    nodes: int = 1,
+) -> Path:
+    """Train by a recipe; returns the checkpoint with the best validation AUC.
+
+    Args:
+        recipe: what to train.
+        data: the official files; only its training and validation parts are read.
+        output: folder of checkpoints, `metrics.csv` and TensorBoard events.
+        cache: folder of decoded radiographs, shared between runs.
+        resume: go on from the last checkpoint of `output`, exactly where it stood.
+        devices: GPUs (or processes) per node, as Lightning counts them.
+        nodes: machines; more than one process trains by DDP.
+    """
+    seed_everything(recipe.seed, workers=True, verbose=False)
+    training = open_part(data, "training", recipe.side, cache)
+    validation = open_part(data, "validation", recipe.side, cache)
+    module = LocalizationModule(recipe, training.labels, training.sources)
+    trainer = Trainer(
+        max_epochs=recipe.epochs,
+        precision=recipe.precision,
+        devices=devices,
+        num_nodes=nodes,
+        logger=[CSVLogger(output, "", ""), TensorBoardLogger(output, "", "tensorboard")],
+        callbacks=[
+            EMAWeightAveraging(decay=recipe.averaging, use_buffers=True),
+            ModelCheckpoint(
+                output,
+                "best",
+                monitor="validation/auc",
+                mode="max",
+                save_last=True,
+                enable_version_counter=False,
+            ),
+            TQDMProgressBar(refresh_rate=20),
+        ],
+        log_every_n_steps=20,
+        num_sanity_val_steps=0,
+    )
+    trainer.fit(
+        module,
+        batches(training, recipe.batch, shuffled=True),
+        batches(validation, recipe.batch, shuffled=False),
+        ckpt_path=output / LAST if resume else None,
+        weights_only=False if resume else None,
+    )
+    return output / BEST
+
+
+def load_network(checkpoint: Path) -> tuple[Recipe, LocalizationNetwork]:
+    """The recipe of a checkpoint and its network with the averaged weights, ready to score."""
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    recipe = Recipe.model_validate(saved["hyper_parameters"]["recipe"])
+    network = LocalizationNetwork(recipe.network.model_copy(update={"weights": None}))
+    prefix = "network."
+    network.load_state_dict(
+        {
+            name.removeprefix(prefix): tensor
+            for name, tensor in saved["state_dict"].items()
+            if name.startswith(prefix)
+        }
+    )
+    return recipe, network.eval()
