@@ -36,7 +36,7 @@ def draw_overlay(
     scale = min(1.0, LONGEST_SIDE / max(radiograph.width, radiograph.height))
     size = (max(1, round(radiograph.width * scale)), max(1, round(radiograph.height * scale)))
     gray = cv2.resize(radiograph.pixels, size, interpolation=cv2.INTER_AREA)
-    canvas = cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
+    canvas = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
     if drawn:
         canvas = _blend(canvas, drawn[0].heatmap)
     for finding, colour in zip(drawn, _repeated(COLOURS, len(drawn)), strict=True):

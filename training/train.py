@@ -40,6 +40,7 @@ def train(
     resume: bool = False,
     devices: int | str = "auto",
     nodes: int = 1,
+    progress: bool = True,
 ) -> Path:
     """Train by a recipe; returns the checkpoint with the best validation AUC.
 
@@ -48,10 +49,16 @@ def train(
         data: the official files; only its training and validation parts are read.
         output: folder of checkpoints, `metrics.csv` and TensorBoard events.
         cache: folder of decoded radiographs, shared between runs.
-        resume: go on from the last checkpoint of `output`, exactly where it stood.
+        resume: go on from the last finished epoch of `output`.
         devices: GPUs (or processes) per node, as Lightning counts them.
         nodes: machines; more than one process trains by DDP.
+        progress: show a bar.
+
+    Raises:
+        FileNotFoundError: there is nothing to resume.
     """
+    if resume and not (output / LAST).is_file():
+        raise FileNotFoundError(f"{output / LAST} is not there: nothing to resume.")
     seed_everything(recipe.seed, workers=True, verbose=False)
     training = open_part(data, "training", recipe.side, cache)
     validation = open_part(data, "validation", recipe.side, cache)
@@ -72,8 +79,9 @@ def train(
                 save_last=True,
                 enable_version_counter=False,
             ),
-            TQDMProgressBar(refresh_rate=20),
+            *([TQDMProgressBar(refresh_rate=20)] if progress else []),
         ],
+        enable_progress_bar=progress,
         log_every_n_steps=20,
         num_sanity_val_steps=0,
     )

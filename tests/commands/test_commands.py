@@ -1,0 +1,116 @@
+import builtins
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from commands.main import app
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def radiograph(tmp_path: Path) -> Path:
+    file = tmp_path / "radiograph.png"
+    pixels = np.zeros((200, 300), np.uint8)
+    pixels[50:100, 150:225] = 255
+    cv2.imwrite(str(file), pixels)
+    return file
+
+
+def test_localize_prints_the_services_json_a_line_per_file(
+    radiograph: Path, tiny_bundle: Path
+) -> None:
+    result = run("localize", radiograph, radiograph, "--model", tiny_bundle)
+    assert result.exit_code == 0
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert first == second
+    assert first["id"] == str(radiograph)
+    assert first["model"] == {"name": "tiny", "version": "1"}
+    assert len(first["findings"]) == 14
+
+
+def test_localize_takes_the_services_choices(radiograph: Path, tiny_bundle: Path) -> None:
+    choices = ["--disease", "Mass", "--heatmaps", "none", "--boxes", "all"]
+    result = run("localize", radiograph, "--model", tiny_bundle, *choices)
+    [finding] = json.loads(result.stdout)["findings"]
+    assert finding["disease"] == "Mass"
+    assert "heatmap" not in finding
+    assert finding["boxes"]
+
+
+def test_a_file_that_cannot_be_localized_is_named_and_the_rest_is_done(
+    radiograph: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "notes.png"
+    broken.write_text("not an image")
+    missing = tmp_path / "missing.png"
+    result = run("localize", broken, missing, radiograph, "--model", tiny_bundle)
+    assert result.exit_code == 1
+    assert len(result.stdout.splitlines()) == 1
+    assert str(broken) in result.stderr
+    assert str(missing) in result.stderr
+
+
+def test_overlay_writes_a_picture(radiograph: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    overlay = tmp_path / "overlay.png"
+    result = run("localize", radiograph, "--model", tiny_bundle, "--overlay", overlay)
+    assert result.exit_code == 0
+    assert cv2.imread(str(overlay)).shape == (200, 300, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.png", "b.png", "--overlay", "o.png"], "one file"),
+        (["a.png", "--disease", "Flu"], "No such disease: Flu"),
+        (["a.png", "--model", "nowhere"], "manifest.json"),
+    ],
+)
+def test_a_wrong_call_says_what_was_wrong(arguments: list[str], message: str) -> None:
+    result = run("localize", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_serve_refuses_a_bundle_that_is_none(tmp_path: Path) -> None:
+    result = run("serve", "--model", tmp_path)
+    assert result.exit_code != 0
+    assert "manifest.json" in str(result.exception) + result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "lite0", "--output", "runs/x"],
+        ["export", "best.ckpt", "models/x"],
+        ["evaluate", "models/x"],
+    ],
+)
+def test_a_command_whose_extra_is_missing_says_which_to_install(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_import = builtins.__import__
+
+    def without_training(name: str, *rest: object, **more: object) -> object:
+        if name.startswith("training"):
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+        return real_import(name, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(builtins, "__import__", without_training)
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "cxr-localizer[train]" in result.stderr
+
+
+def test_training_data_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
+    result = run("train", "lite0", "--output", tmp_path, "--data", tmp_path / "nowhere")
+    assert result.exit_code == 2
+    assert "train_val_list.txt" in result.stderr
+    assert "Traceback" not in result.output

@@ -1,0 +1,77 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localization import DISEASES, BundleRefused, Localizer, ModelBundle
+from localization.bundle import sha256
+
+Edit = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny bundle that a test may spoil."""
+    return Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+
+
+def edit(bundle: Path, change: Edit) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    change(manifest)
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_a_sound_bundle_says_what_it_is(tiny_bundle: Path) -> None:
+    manifest = ModelBundle.load(tiny_bundle).manifest
+    assert (manifest.name, manifest.version, manifest.diseases) == ("tiny", "1", DISEASES)
+
+
+def test_a_changed_graph_is_refused(bundle: Path) -> None:
+    with (bundle / "model.onnx").open("ab") as graph:
+        graph.write(b"\0")
+    with pytest.raises(BundleRefused, match="sha256"):
+        ModelBundle.load(bundle)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "manifest.json"])
+def test_a_missing_file_is_named(bundle: Path, name: str) -> None:
+    (bundle / name).unlink()
+    with pytest.raises(BundleRefused, match=name):
+        ModelBundle.load(bundle)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda m: m.pop("version"), "version"),
+        (lambda m: m.update(colour="red"), "colour"),
+        (lambda m: m.update(side=-1), "side"),
+        (lambda m: m.update(diseases=m["diseases"][::-1]), "diseases"),
+        (lambda m: m["operating_points"].pop("Mass"), "Mass"),
+        (lambda m: m["operating_points"].update(Mass=1.5), "Mass"),
+        (lambda m: m.update(files={}), "no hash"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_is_refused(bundle: Path, change: Edit, reason: str) -> None:
+    edit(bundle, change)
+    with pytest.raises(BundleRefused, match=reason):
+        ModelBundle.load(bundle)
+
+
+@pytest.mark.parametrize("change", [{"side": 64}, {"grid": [9, 8]}, {"steps": 2}])
+def test_a_graph_of_other_shapes_than_the_manifest_is_refused(
+    bundle: Path, change: dict[str, Any]
+) -> None:
+    edit(bundle, lambda manifest: manifest.update(change))
+    with pytest.raises(BundleRefused, match="inputs and outputs"):
+        Localizer(ModelBundle.load(bundle), provider="cpu")
+
+
+def test_a_graph_that_is_none_is_refused(bundle: Path) -> None:
+    (bundle / "model.onnx").write_bytes(b"not a graph")
+    edit(bundle, lambda m: m["files"].update({"model.onnx": sha256(bundle / "model.onnx")}))
+    with pytest.raises(BundleRefused, match="cannot be opened"):
+        Localizer(ModelBundle.load(bundle), provider="cpu")

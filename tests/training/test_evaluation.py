@@ -1,0 +1,113 @@
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from localization import DISEASES, Localizer, ModelBundle
+from training.dataset import ChestXray14
+from training.evaluation import (
+    CENTRED,
+    Shown,
+    Target,
+    coverage,
+    evaluate,
+    overlap,
+    read_targets,
+    score_classification,
+    score_localization,
+    show,
+)
+from training.report import print_report
+
+
+def test_overlaps_of_known_boxes() -> None:
+    iou, iobb = overlap([(0, 0, 10, 10), (20, 20, 5, 5)], [(5, 0, 10, 10)])
+    assert iou[:, 0] == pytest.approx([50 / 150, 0])
+    assert iobb[:, 0] == pytest.approx([0.5, 0])
+
+
+def targets() -> list[Target]:
+    return [
+        Target("a", 1, "Mass", [(100, 100, 100, 100)]),
+        Target("b", 2, "Mass", [(300, 300, 100, 100)]),
+    ]
+
+
+def test_a_box_counts_as_found_above_the_threshold_and_others_as_false() -> None:
+    shown = {
+        "a": Shown([(100, 100, 100, 50), (600, 600, 9, 9)], (150, 120)),
+        "b": Shown([(0, 0, 50, 50)], (20, 20)),
+    }
+    score = score_localization(targets(), lambda target: shown[target.stem])["Mass"]
+    assert score["boxes"] == 2
+    assert score["pointing game"] == 0.5
+    assert score["mean IoU"] == pytest.approx(0.25)
+    # The half box reaches an IoU of 0.5, which is not above 0.5, and an IoBB of 1.
+    assert score["IoU"]["0.4"] == {"accuracy": 0.5, "afp": 2 / 984}
+    assert score["IoU"]["0.5"] == {"accuracy": 0.0, "afp": 3 / 984}
+    assert score["IoBB"]["0.9"] == {"accuracy": 0.5, "afp": 2 / 984}
+
+
+def test_a_method_that_shows_nothing_scores_nothing() -> None:
+    score = score_localization(targets(), lambda target: Shown([], (0, 0)))["mean"]
+    assert score["pointing game"] == score["mean IoU"] == 0
+    assert score["IoU"]["0.1"] == {"accuracy": 0, "afp": 0}
+
+
+def test_the_mean_is_over_diseases_not_over_boxes() -> None:
+    several = [*targets(), Target("c", 3, "Nodule", [(0, 0, 10, 10)])]
+    score = score_localization(several, lambda target: Shown(target.boxes, (150, 150)))
+    assert score["mean"]["boxes"] == 3
+    assert score["mean"]["pointing game"] == pytest.approx((0.5 + 0) / 2)
+
+
+def test_the_map_of_one_who_knows_finds_the_box_up_to_its_grid() -> None:
+    truth = (256.0, 512.0, 256.0, 128.0)
+    shown = show(coverage([truth], 16, 16))
+    iou, _ = overlap(shown.boxes, [truth])
+    assert iou.max() > 0.8
+    x, y = shown.peak
+    assert 256 <= x <= 512
+    assert 512 <= y <= 640
+
+
+def test_the_centred_box_is_scored_like_any_other(data: ChestXray14) -> None:
+    score = score_localization(read_targets(data), lambda target: CENTRED)
+    # The made boxes lie at 512 to 768 by 256 to 512: a quarter of the centred box.
+    assert score["mean"]["mean IoU"] == pytest.approx(0.25)
+
+
+def test_the_official_floor_is_reproduced(chestxray14: object) -> None:
+    data = ChestXray14.read(chestxray14)  # type: ignore[arg-type]
+    mean = score_localization(read_targets(data), lambda target: CENTRED)
+    boxes = sum(mean[disease]["boxes"] for disease in mean if disease != "mean")
+    assert boxes == 984
+    assert mean["mean"]["pointing game"] == pytest.approx(0.215, abs=0.02)
+
+
+def test_auc_is_given_for_each_native_side() -> None:
+    random = np.random.default_rng(0)
+    labels = random.random((400, 14)) < 0.3
+    labels[:, 13] = False
+    table = pd.DataFrame(labels, columns=list(DISEASES))
+    table["native_side"] = np.where(np.arange(400) < 200, 1024, 128)
+    scores = np.where(np.arange(400)[:, None] < 200, labels, ~labels).astype(np.float32)
+    areas = score_classification(table, scores)
+    assert areas["native 1024"]["mean"] == 1
+    assert areas["native 128"]["mean"] == 0
+    assert areas["all"]["Hernia"] is None
+
+
+def test_a_bundle_is_scored_from_files_to_tables(tiny_bundle, data: ChestXray14) -> None:  # type: ignore[no-untyped-def]
+    figures = evaluate(Localizer(ModelBundle.load(tiny_bundle), provider="cpu"), data)
+    everyone = figures["localization"]["all patients"]
+    # The tiny model's heat is brightness, and the bright square is the box.
+    assert everyone["model"]["mean"]["pointing game"] == 1
+    assert everyone["model"]["mean"]["mean IoU"] > 0.7
+    assert set(everyone) == {"model", "random map", "centred box", "grid's upper bound"}
+    output = io.StringIO()
+    print_report(figures, Console(file=output, width=160))
+    assert "grid's upper bound" in output.getvalue()
+    assert "native 1024" in output.getvalue()

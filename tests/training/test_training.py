@@ -1,0 +1,100 @@
+"""From files to a served answer: train, export, localize."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from fastapi.testclient import TestClient
+
+from localization import DISEASES, ModelBundle
+from service.app import create_app
+from service.settings import Settings
+from training.calibration import Calibration
+from training.dataset import ChestXray14
+from training.export import ServedNetwork, export, write_graph
+from training.recipe import Recipe
+from training.train import LAST, load_network, train
+
+
+@pytest.fixture(scope="module")
+def checkpoint(
+    data: ChestXray14, tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Of one epoch of the tiny recipe."""
+    output = tmp_path_factory.mktemp("run")
+    return train(
+        tiny_recipe.model_copy(update={"epochs": 1}), data, output, output / "cache", progress=False
+    )
+
+
+@pytest.fixture(scope="module")
+def bundle(checkpoint: Path, data: ChestXray14) -> ModelBundle:
+    folder = checkpoint.parent / "tiny-net"
+    return export(checkpoint, data, checkpoint.parent / "cache", folder, "0.0.1")
+
+
+def test_one_epoch_leaves_checkpoints_and_logs(checkpoint: Path) -> None:
+    assert checkpoint.is_file()
+    assert (checkpoint.parent / LAST).is_file()
+    header, *rows = (checkpoint.parent / "metrics.csv").read_text().splitlines()
+    assert "validation/auc" in header
+    assert rows
+    assert list((checkpoint.parent / "tensorboard").glob("events*"))
+
+
+def test_a_run_goes_on_from_its_last_epoch(
+    data: ChestXray14, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    one_epoch = tiny_recipe.model_copy(update={"epochs": 1})
+    train(one_epoch, data, tmp_path, tmp_path / "cache", progress=False)
+    first = torch.load(tmp_path / LAST, weights_only=True)
+    train(tiny_recipe, data, tmp_path, tmp_path / "cache", resume=True, progress=False)
+    second = torch.load(tmp_path / LAST, weights_only=True)
+    assert (first["epoch"], second["epoch"]) == (0, 1)
+    assert second["global_step"] == 2 * first["global_step"]
+    head = "network.head.weight"
+    assert not torch.equal(first["state_dict"][head], second["state_dict"][head])
+
+
+def test_to_resume_a_run_that_never_was_is_refused(
+    data: ChestXray14, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    with pytest.raises(FileNotFoundError, match=LAST):
+        train(tiny_recipe, data, tmp_path, tmp_path / "cache", resume=True, progress=False)
+
+
+@torch.inference_mode()
+def test_the_exported_graph_says_what_torch_says(checkpoint: Path, tmp_path: Path) -> None:
+    """Parity to 1e-4, for one radiograph and for a batch."""
+    recipe, network = load_network(checkpoint)
+    random = np.random.default_rng(0)
+    calibration = Calibration(*random.uniform(0.3, 0.9, (3, len(DISEASES))))
+    served = ServedNetwork(network, recipe.input_sides[-1], calibration)
+    write_graph(served, recipe.side, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    inputs = random.integers(0, 256, (5, 1, recipe.side, recipe.side), np.uint8)
+    for rows in (slice(0, 1), slice(0, 5)):
+        exported = session.run(None, {"radiographs": inputs[rows]})
+        for ours, theirs in zip(served(torch.tensor(inputs[rows])), exported, strict=True):
+            np.testing.assert_allclose(theirs, ours.numpy(), atol=1e-4)
+
+
+def test_a_trained_network_is_served(bundle: ModelBundle, data: ChestXray14) -> None:
+    file = Path(data.part("test")["file"].iloc[0])
+    with TestClient(create_app(Settings(model=bundle.folder, provider="cpu"))) as client:
+        answer = client.post("/localize", content=file.read_bytes())
+    assert answer.status_code == 200
+    document = answer.json()
+    assert document["model"] == {"name": "tiny-net", "version": "0.0.1"}
+    assert len(document["findings"]) == 14
+    assert (document["radiograph"]["width"], document["radiograph"]["height"]) == (128, 128)
+
+
+def test_the_manifest_tells_how_the_model_was_made(bundle: ModelBundle) -> None:
+    manifest = json.loads((bundle.folder / "manifest.json").read_text())
+    assert manifest["training"]["recipe"]["network"]["backbone"] == "test_efficientnet"
+    assert manifest["training"]["radiographs"]["training"] > 20
+    assert set(manifest["operating_points"]) == set(DISEASES)
