@@ -226,7 +226,7 @@ def _clear_errors() -> Iterator[None]:
     """Show what was wrong with the input, not where the code met it."""
     try:
         yield
-    except (FileNotFoundError, ValueError) as error:
+    except (FileNotFoundError, FileExistsError, ValueError) as error:
         _fail(str(error))
 
 

@@ -52,8 +52,8 @@ def to_answer(
 def _finding(finding: Finding, heatmaps: HeatmapChoice, boxes: BoxChoice) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "disease": finding.disease,
-        "probability": round(finding.probability, 4),
-        "threshold": round(finding.threshold, 4),
+        "probability": round(finding.probability, 6),
+        "threshold": round(finding.threshold, 6),
         "positive": finding.positive,
     }
     if heatmaps != "none":

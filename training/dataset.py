@@ -17,8 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from localization import DISEASES
-from localization.radiograph import Radiograph, to_side
+from localization import DISEASES, Radiograph, RadiographRefused
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +71,9 @@ class ChestXray14:
                 len(split),
                 ", ".join(missing[:5]),
             )
+        unlabelled = [stem for stem in present if stem not in labels.index]
+        if unlabelled:
+            raise ValueError(f"Data_Entry_2017 has no labels of {', '.join(unlabelled[:5])}.")
         table = labels.loc[present]
         table = table.assign(file=[files[s] for s in present])
         table["part"] = [
@@ -135,7 +137,7 @@ def _native_sides(folder: Path, stems: list[str]) -> NDArray[np.int64]:
         return np.full(len(stems), 1024)
     table = pd.read_csv(index)
     sides = pd.Series(table["native_px"].to_numpy(), [Path(name).stem for name in table["image"]])
-    return sides.loc[stems].to_numpy()
+    return sides.reindex(stems, fill_value=1024).to_numpy()
 
 
 def _boxes(folder: Path) -> pd.DataFrame:
@@ -152,16 +154,30 @@ def _boxes(folder: Path) -> pd.DataFrame:
     return boxes
 
 
+def read_radiograph(file: str) -> Radiograph:
+    """Read an image of the data set.
+
+    Raises:
+        ValueError: it cannot be read; the message names the file.
+    """
+    try:
+        return Radiograph.read(Path(file).read_bytes())
+    except RadiographRefused as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
 def cached_pixels(table: pd.DataFrame, side: int, folder: Path) -> NDArray[np.uint8]:
     """Radiographs of a table at one side, decoded on first use and memory-mapped ever after.
 
     The file is written under another name and moved when complete, so a run that was killed
-    leaves no half cache behind.
+    leaves no half cache behind. Other files, by name or size, make another cache.
 
     Returns:
         uint8 `[images, side, side]`, read-only, in the table's order.
     """
-    key = hashlib.sha256(json.dumps([side, *table.index]).encode()).hexdigest()[:16]
+    sizes = [Path(path).stat().st_size for path in table["file"]]
+    contents = json.dumps([side, list(table.index), sizes]).encode()
+    key = hashlib.sha256(contents).hexdigest()[:16]
     file = folder / f"{len(table)}-at-{side}-{key}.npy"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -170,7 +186,7 @@ def cached_pixels(table: pd.DataFrame, side: int, folder: Path) -> NDArray[np.ui
             partial, mode="w+", dtype=np.uint8, shape=(len(table), side, side)
         )
         for row, path in enumerate(tqdm(table["file"], desc=f"Decoding to {side} px", unit="img")):
-            pixels[row] = to_side(Radiograph.read(Path(path).read_bytes()).pixels, side)
+            pixels[row] = read_radiograph(path).at_side(side)
         pixels.flush()
         partial.rename(file)
     return np.load(file, mmap_mode="r")

@@ -6,19 +6,18 @@ al., CVPR 2017 (section 5.2), beside maps that know nothing and maps that know e
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torchmetrics.functional.classification import binary_auroc
 from tqdm import tqdm
 
-from localization import DISEASES, Box, Localizer, Radiograph, find_boxes
+from localization import DISEASES, Box, Localizer, find_boxes
 from localization.boxes import PUBLISHED_THRESHOLDS, enlarge
-from training.dataset import ChestXray14
+from training.areas import disease_areas
+from training.dataset import ChestXray14, read_radiograph
 
 BATCH = 16
 ORIGINAL_SIDE = 1024
@@ -26,9 +25,6 @@ ORIGINAL_SIDE = 1024
 
 IOBB = (0.1, 0.25, 0.5, 0.75, 0.9)
 IOU = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
-AFP_DENOMINATOR = 984
-"""All official boxes: the denominator that reproduces the published table."""
-
 LOCALIZED = (
     "Atelectasis",
     "Cardiomegaly",
@@ -99,9 +95,10 @@ def evaluate(localizer: Localizer, data: ChestXray14, seed: int = 0) -> dict[str
             "version": localizer.bundle.manifest.version,
         },
         "radiographs": len(table),
+        "missing_of_official_split": len(data.missing),
         "auc": score_classification(table, predictions.probabilities),
         "localization": {
-            group: {name: score_localization(chosen, show) for name, show in methods.items()}
+            group: {name: score_localization(chosen, method) for name, method in methods.items()}
             for group, chosen in patient_groups(targets).items()
         },
     }
@@ -112,7 +109,7 @@ def predict(localizer: Localizer, table: pd.DataFrame, with_boxes: set[str]) -> 
     probabilities, heatmaps = [], {}
     progress = tqdm(total=len(table), desc="Scoring", unit="img")
     for rows in _chunks(table, BATCH):
-        radiographs = [Radiograph.read(Path(file).read_bytes()) for file in rows["file"]]
+        radiographs = [read_radiograph(file) for file in rows["file"]]
         outputs = localizer.infer(localizer.prepare(radiographs))
         probabilities.append(outputs.probabilities)
         heatmaps.update(
@@ -146,13 +143,13 @@ def score_classification(
 def _areas(
     labels: NDArray[np.bool_], probabilities: NDArray[np.float32]
 ) -> dict[str, float | None]:
-    areas: dict[str, float | None] = {}
-    for index, disease in enumerate(DISEASES):
-        truth, score = torch.tensor(labels[:, index]), torch.tensor(probabilities[:, index])
-        possible = bool(truth.any()) and not bool(truth.all())
-        areas[disease] = round(float(binary_auroc(score, truth.long())), 4) if possible else None
-    known = [area for area in areas.values() if area is not None]
-    return {"mean": round(float(np.mean(known)), 4), **areas}
+    areas = disease_areas(torch.tensor(probabilities), torch.tensor(labels))
+    known = [area for area in areas if area is not None]
+    named = zip(DISEASES, areas, strict=True)
+    return {
+        "mean": round(float(np.mean(known)), 4),
+        **{disease: None if area is None else round(area, 4) for disease, area in named},
+    }
 
 
 def read_targets(data: ChestXray14) -> list[Target]:
@@ -171,7 +168,11 @@ def read_targets(data: ChestXray14) -> list[Target]:
 
 
 def patient_groups(targets: list[Target]) -> dict[str, list[Target]]:
-    """All targets, and halves by the parity of the patient id."""
+    """All targets, and halves by the parity of the patient id.
+
+    Boxes of even patients may be looked at while a model is made, so its figures are those of
+    the odd ones; over all patients they compare with the literature.
+    """
     return {
         "all patients": targets,
         "even patients": [target for target in targets if target.patient % 2 == 0],
@@ -219,16 +220,28 @@ def _overlap(
 def score_localization(
     targets: list[Target], method: Callable[[Target], Shown]
 ) -> dict[str, dict[str, Any]]:
-    """Figures per disease, and their mean over the diseases that have targets."""
+    """Figures over all boxes, per disease, and the mean over the diseases that have targets.
+
+    AFP counts a disease's boxes that match no truth, per official box of all diseases: the
+    denominator (984 over all patients) that reproduces the published table.
+    """
+    shown = [method(target) for target in targets]
+    boxes = sum(len(target.boxes) for target in targets)
     scores: dict[str, dict[str, Any]] = {}
     for disease in LOCALIZED:
-        chosen = [target for target in targets if target.disease == disease]
+        chosen = [i for i, target in enumerate(targets) if target.disease == disease]
         if chosen:
-            scores[disease] = _score_disease(chosen, [method(target) for target in chosen])
-    return {"mean": _mean(list(scores.values())), **scores}
+            scores[disease] = _score(
+                [targets[i] for i in chosen], [shown[i] for i in chosen], boxes
+            )
+    return {
+        "all boxes": _score(targets, shown, boxes),
+        "mean": _mean(list(scores.values())),
+        **scores,
+    }
 
 
-def _score_disease(targets: list[Target], shown: list[Shown]) -> dict[str, Any]:
+def _score(targets: list[Target], shown: list[Shown], denominator: int) -> dict[str, Any]:
     overlaps = [overlap(s.boxes, t.boxes) for s, t in zip(shown, targets, strict=True)]
     hits = [_inside(s.peak, box) for s, t in zip(shown, targets, strict=True) for box in t.boxes]
     best = np.concatenate([iou.max(axis=0, initial=0) for iou, _ in overlaps])
@@ -236,16 +249,18 @@ def _score_disease(targets: list[Target], shown: list[Shown]) -> dict[str, Any]:
         "boxes": len(hits),
         "pointing game": float(np.mean(hits)),
         "mean IoU": float(best.mean()),
-        "IoU": {str(t): _found([iou for iou, _ in overlaps], t) for t in IOU},
-        "IoBB": {str(t): _found([iobb for _, iobb in overlaps], t) for t in IOBB},
+        "IoU": {str(t): _found([iou for iou, _ in overlaps], t, denominator) for t in IOU},
+        "IoBB": {str(t): _found([iobb for _, iobb in overlaps], t, denominator) for t in IOBB},
     }
 
 
-def _found(overlaps: list[NDArray[np.float64]], threshold: float) -> dict[str, float]:
-    """Share of true boxes found, and boxes that match no truth per official box."""
+def _found(
+    overlaps: list[NDArray[np.float64]], threshold: float, denominator: int
+) -> dict[str, float]:
+    """Share of true boxes found, and boxes that match no truth, over the denominator."""
     found = np.concatenate([o.max(axis=0, initial=0) > threshold for o in overlaps])
     false = sum(int((o.max(axis=1, initial=0) <= threshold).sum()) for o in overlaps)
-    return {"accuracy": float(found.mean()), "afp": false / AFP_DENOMINATOR}
+    return {"accuracy": float(found.mean()), "afp": false / denominator}
 
 
 def overlap(

@@ -114,6 +114,8 @@ def write_graph(served: ServedNetwork, side: int, file: Path) -> None:
     """Write the ONNX graph of a served network, its batch axis free."""
     # Two radiographs, for an axis of one is taken for a constant.
     example = torch.zeros(2, 1, side, side, dtype=torch.uint8)
+    with torch.inference_mode():
+        served(example)  # Measures where cells look, which is not to be traced.
     torch.onnx.export(
         served.eval(),
         (example,),

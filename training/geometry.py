@@ -5,10 +5,14 @@ symmetric, to the lower right where it is TensorFlow's. At stride 32 that is a n
 """
 
 import copy
+import math
 from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
+
+MARGIN = 1024
+"""Pixels: more than the deepest receptive field, and a multiple of every stride's double."""
 
 
 @torch.no_grad()
@@ -26,30 +30,40 @@ def _linearised(backbone: nn.Module) -> nn.Module:
     return linear
 
 
-def first_cell_centres(backbone: nn.Module, strides: list[int], side: int = 1024) -> list[float]:
+def first_cell_centres(backbone: nn.Module, strides: list[int], side: int) -> list[float]:
     """Receptive-field centre of cell 0 of each feature map, in input pixels (0 = first pixel).
 
-    Measured in the middle of the map, where no border cuts the field, and carried back to cell 0:
-    cell `i` of stage `s` looks at `centre[s] + strides[s] * i`, along rows and columns alike.
+    Cell `i` of stage `s` looks at `centre[s] + strides[s] * i`, along rows and columns alike. It
+    is measured in the middle of a larger image, where no border cuts the field, and carried back
+    to cell 0. Padding of TensorFlow's kind depends on whether the side of each stage's input is
+    even, so the larger image adds a multiple of every stride's double.
 
     Args:
         backbone: maps `[1, 3, side, side]` to one feature map `[1, channels, rows, columns]`
             per stage.
         strides: input pixels from cell to cell, per stage.
-        side: of the image that is measured on, large enough for the deepest receptive field.
+        side: of the input, in pixels.
+
+    Raises:
+        ValueError: the backbone is not made of convolutions and batch normalisations, so that
+            the centre cannot be measured.
     """
-    linear = _linearised(backbone)
-    positions = torch.arange(side, dtype=torch.float64)
-    centres = []
-    for stage, stride in enumerate(strides):
-        image = torch.full((1, 3, side, side), 1e-2, requires_grad=True)
-        features = linear(image)[stage]
-        cell = features.shape[-1] // 2
-        features[0, :, cell, cell].sum().backward()
-        assert image.grad is not None
-        influence = image.grad.double().sum(dim=(0, 1, 2))
-        centre = float((influence * positions).sum() / influence.sum())
-        centres.append(centre - stride * cell)
+    measured = side + MARGIN
+    positions = torch.arange(measured, dtype=torch.float64)
+    with torch.inference_mode(False), torch.enable_grad():
+        linear = _linearised(backbone)
+        image = torch.full((1, 3, measured, measured), 1e-2, requires_grad=True)
+        features = linear(image)
+        centres = []
+        for feature, stride in zip(features, strides, strict=True):
+            cell = feature.shape[-1] // 2
+            (gradient,) = torch.autograd.grad(
+                feature[0, :, cell, cell].sum(), image, retain_graph=True
+            )
+            influence = gradient.double().sum(dim=(0, 1, 2))
+            centres.append(float((influence * positions).sum() / influence.sum()) - stride * cell)
+    if not all(math.isfinite(centre) for centre in centres):
+        raise ValueError("Where this backbone's cells look cannot be measured.")
     return centres
 
 

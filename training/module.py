@@ -5,9 +5,8 @@ import math
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
-from torchmetrics.classification import MultilabelAUROC
 
-from localization import DISEASES
+from training.areas import mean_area
 from training.augmentation import augment, enlarge
 from training.dataset import Batch
 from training.loss import ClassBalancedLoss
@@ -30,7 +29,7 @@ class LocalizationModule(LightningModule):
         self.recipe = recipe
         self.network = LocalizationNetwork(recipe.network)
         self.loss = ClassBalancedLoss(labels, sources)
-        self.area = MultilabelAUROC(len(DISEASES), average="macro", thresholds=None)
+        self._scored: list[tuple[Tensor, Tensor, Tensor]] = []
 
     @property
     def input_side(self) -> int:
@@ -59,16 +58,27 @@ class LocalizationModule(LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Loss and area under the ROC curve of the unvaried batch."""
+        """Loss of the unvaried batch; its logits are kept for the end of the epoch."""
         logits, _ = self.network(enlarge(batch.radiographs, self.recipe.input_sides[-1]))
         loss = self.loss(logits, batch.labels, batch.sources)
         self.log("validation/loss", loss, sync_dist=True, batch_size=len(logits))
-        self.area.update(logits, batch.labels.long())
+        self._scored.append((logits, batch.labels, batch.sources))
 
     def on_validation_epoch_end(self) -> None:
-        """Report the mean AUC; a disease without a positive is not in the mean."""
-        self.log("validation/auc", self.area.compute(), prog_bar=True, sync_dist=True)
-        self.area.reset()
+        """Report the AUC within each source, and their mean, by which the best epoch is chosen.
+
+        Over all sources at once, a network that tells the sources apart would look better.
+        """
+        parts = [torch.cat(part) for part in zip(*self._scored, strict=True)]
+        logits, labels, sources = (self.all_gather(part).flatten(0, -part.dim()) for part in parts)
+        self._scored.clear()
+        areas = [
+            mean_area(logits[sources == source], labels[sources == source])
+            for source in sources.unique()
+        ]
+        for source, area in zip(sources.unique().tolist(), areas, strict=True):
+            self.log(f"validation/auc/source{source}", area)
+        self.log("validation/auc", float(torch.tensor(areas).mean()), prog_bar=True)
 
     def configure_optimizers(self) -> dict[str, object]:
         """AdamW, a rate for the backbone and one for the rest, warm-up and cosine."""

@@ -3,6 +3,7 @@
 import importlib
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import timm
 import torch
@@ -13,13 +14,21 @@ from training.geometry import first_cell_centres, resampling_matrix
 from training.recipe import NetworkRecipe
 
 
+class Places(NamedTuple):
+    """Where a stage's cells look, and where the aggregated map's shall; rows, then columns."""
+
+    first_centre: tuple[float, float]
+    """Input pixels; see `training.geometry.first_cell_centres`."""
+    cells: tuple[int, int]
+    """Of the aggregated map."""
+
+
 class MultiScaleAggregation(nn.Module):
     """Late stages of a backbone brought to one stride, each cell to its true place, and added.
 
     Args:
         channels: of each stage.
         strides: of each stage, in input pixels.
-        first_centres: see `training.geometry.first_cell_centres`.
         stride: of the aggregated map.
         width: channels of the aggregated map.
     """
@@ -28,24 +37,23 @@ class MultiScaleAggregation(nn.Module):
         self,
         channels: list[int],
         strides: list[int],
-        first_centres: list[float],
         stride: int,
         width: int,
     ) -> None:
         super().__init__()
-        self.strides, self.first_centres, self.stride = strides, first_centres, stride
+        self.strides, self.stride = strides, stride
         self.projections = nn.ModuleList(
             nn.Sequential(nn.Conv2d(count, width, 1, bias=False), nn.BatchNorm2d(width))
             for count in channels
         )
         self.activation = nn.ReLU()
 
-    def forward(self, features: list[Tensor], rows: int, columns: int) -> Tensor:
+    def forward(self, features: list[Tensor], places: list[Places]) -> Tensor:
         """Stages `[batch, channels, *, *]` -> `[batch, width, rows, columns]`."""
         aligned = [
-            projection(align(feature, stride, centre, rows, columns, self.stride))
-            for projection, feature, stride, centre in zip(
-                self.projections, features, self.strides, self.first_centres, strict=True
+            projection(align(feature, stride, place, self.stride))
+            for projection, feature, stride, place in zip(
+                self.projections, features, self.strides, places, strict=True
             )
         ]
         return self.activation(torch.stack(aligned).sum(dim=0))
@@ -54,23 +62,22 @@ class MultiScaleAggregation(nn.Module):
 class LastStage(nn.Module):
     """One stage as it is, each cell in its true place: what plain CAM looks at."""
 
-    def __init__(self, stride: int, first_centre: float, target_stride: int) -> None:
+    def __init__(self, source_stride: int, stride: int) -> None:
         super().__init__()
-        self.stride, self.first_centre, self.target_stride = stride, first_centre, target_stride
+        self.source_stride, self.stride = source_stride, stride
 
-    def forward(self, features: list[Tensor], rows: int, columns: int) -> Tensor:
+    def forward(self, features: list[Tensor], places: list[Places]) -> Tensor:
         """One stage `[batch, channels, *, *]` -> `[batch, channels, rows, columns]`."""
-        [feature] = features
-        return align(feature, self.stride, self.first_centre, rows, columns, self.target_stride)
+        [feature], [place] = features, places
+        return align(feature, self.source_stride, place, self.stride)
 
 
-def align(
-    feature: Tensor, stride: int, first_centre: float, rows: int, columns: int, target_stride: int
-) -> Tensor:
+def align(feature: Tensor, source_stride: int, places: Places, stride: int) -> Tensor:
     """Carry a feature map to cells that tile the input evenly; see `resampling_matrix`."""
-    height, width = feature.shape[-2:]
-    down = resampling_matrix(height, stride, first_centre, rows, target_stride).to(feature)
-    across = resampling_matrix(width, stride, first_centre, columns, target_stride).to(feature)
+    (height, width), (top, left) = feature.shape[-2:], places.first_centre
+    rows, columns = places.cells
+    down = resampling_matrix(height, source_stride, top, rows, stride).to(feature)
+    across = resampling_matrix(width, source_stride, left, columns, stride).to(feature)
     return down @ feature @ across.T
 
 
@@ -120,16 +127,25 @@ def _build_backbone(recipe: NetworkRecipe) -> nn.Module:
     return backbone
 
 
+def _channels(values: tuple[float, ...]) -> Tensor:
+    return torch.tensor(values)[None, :, None, None]
+
+
 def _load_in_order(backbone: nn.Module, weights: dict[str, Tensor]) -> None:
     """Load tensors by their order: other code bases name the same layers differently.
 
-    `features_only` drops the classifier, which comes last; a wrong order shows in the shapes.
+    `features_only` drops the classifier, which comes last. Shapes and the last part of each name
+    (`weight`, `running_mean`, ...) must agree.
     """
     own = backbone.state_dict()
-    given = list(weights.values())[: len(own)]
-    if [tuple(t.shape) for t in own.values()] != [tuple(t.shape) for t in given]:
+    given = dict(list(weights.items())[: len(own)])
+    if _outline(own) != _outline(given):
         raise ValueError("The pretrained weights do not fit the backbone.")
-    backbone.load_state_dict(dict(zip(own, given, strict=True)))
+    backbone.load_state_dict(dict(zip(own, given.values(), strict=True)))
+
+
+def _outline(weights: dict[str, Tensor]) -> list[tuple[str, tuple[int, ...]]]:
+    return [(name.rpartition(".")[2], tuple(t.shape)) for name, t in weights.items()]
 
 
 class LocalizationNetwork(nn.Module):
@@ -143,16 +159,21 @@ class LocalizationNetwork(nn.Module):
         super().__init__()
         self.recipe = recipe
         self.backbone = _build_backbone(recipe)
+        # What the backbone's pretrained weights saw, in its three colour channels.
+        self.mean: Tensor
+        self.deviation: Tensor
+        normalisation = self.backbone.default_cfg
+        self.register_buffer("mean", _channels(normalisation["mean"]), persistent=False)
+        self.register_buffer("deviation", _channels(normalisation["std"]), persistent=False)
         channels = self.backbone.feature_info.channels()
-        strides = self.backbone.feature_info.reduction()
-        centres = first_cell_centres(self.backbone, strides)
-        if len(channels) > 1:
-            self.aggregation: nn.Module = MultiScaleAggregation(
-                channels, strides, centres, recipe.stride, recipe.width
-            )
-        else:
-            self.aggregation = LastStage(strides[0], centres[0], recipe.stride)
+        self.strides = self.backbone.feature_info.reduction()
+        self.aggregation = (
+            MultiScaleAggregation(channels, self.strides, recipe.stride, recipe.width)
+            if len(channels) > 1
+            else LastStage(self.strides[0], recipe.stride)
+        )
         width = recipe.width if len(channels) > 1 else channels[0]
+        self._first_centres: dict[int, list[float]] = {}
         self.dropout = nn.Dropout2d(recipe.dropout)
         self.head = nn.Conv2d(width, diseases, 1)
         self.pool = (
@@ -176,18 +197,28 @@ class LocalizationNetwork(nn.Module):
         """Heat maps of logits.
 
         Args:
-            radiographs: float `[batch, 1, height, width]` in [0, 1]; sides are multiples of the
-                recipe's stride.
+            radiographs: float `[batch, 1, height, width]` in [0, 1], sides multiples of the
+                recipe's stride (`forward_tiled`: of its double).
 
         Returns:
             float `[batch, diseases, height / stride, width / stride]`.
         """
         height, width = radiographs.shape[-2:]
-        images = (radiographs * 2 - 1).expand(-1, 3, -1, -1)
+        images = (radiographs - self.mean) / self.deviation
         features = self.backbone(images.contiguous(memory_format=torch.channels_last))
-        stride = self.recipe.stride
-        aggregated = self.aggregation(features, height // stride, width // stride)
+        aggregated = self.aggregation(features, self._places(height, width))
         return self.head(self.dropout(aggregated))
+
+    def _places(self, height: int, width: int) -> list[Places]:
+        cells = height // self.recipe.stride, width // self.recipe.stride
+        centres = zip(self._centres(height), self._centres(width), strict=True)
+        return [Places(centre, cells) for centre in centres]
+
+    def _centres(self, side: int) -> list[float]:
+        """Each stage's first centre along an axis of this length, measured on first use."""
+        if side not in self._first_centres:
+            self._first_centres[side] = first_cell_centres(self.backbone, self.strides, side)
+        return self._first_centres[side]
 
     def forward(self, radiographs: Tensor) -> tuple[Tensor, Tensor]:
         """Logits `[batch, diseases]` and the maps that they were pooled from; see `maps`."""

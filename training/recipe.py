@@ -35,7 +35,7 @@ class NetworkRecipe(Values):
 
 
 class AugmentationRecipe(Values):
-    """How far a training radiograph is varied; see `training.augmentation.Augmentation`."""
+    """How far a training radiograph is varied; see `training.augmentation.augment`."""
 
     flip: float = 0.5
     rotation: float = 10.0

@@ -13,10 +13,11 @@ from training.evaluation import IOBB, IOU
 def print_report(figures: dict[str, Any], console: Console | None = None) -> None:
     """Print the tables of what `training.evaluation.evaluate` returns."""
     # Piped into a file, a table keeps its columns.
-    console = console or Console(width=None if Console().is_terminal else 140)
+    console = console or Console(width=None if Console().is_terminal else 170)
     console.print(_classification(figures))
     for group, methods in figures["localization"].items():
-        console.print(_methods(group, methods))
+        for over in ("all boxes", "mean"):
+            console.print(_methods(group, methods, over))
     everyone = figures["localization"]["all patients"]["model"]
     console.print(_diseases("IoU", IOU, everyone), _diseases("IoBB", IOBB, everyone))
     console.print(
@@ -28,12 +29,9 @@ def print_report(figures: dict[str, Any], console: Console | None = None) -> Non
 def record_figures(bundle: ModelBundle, figures: dict[str, Any]) -> None:
     """Write the main figures into a bundle's manifest."""
     main = {
-        "auc": {group: areas["mean"] for group, areas in figures["auc"].items()},
+        "auc": figures["auc"],
         "localization": {
-            group: {
-                "pointing game": methods["model"]["mean"]["pointing game"],
-                "mean IoU": methods["model"]["mean"]["mean IoU"],
-            }
+            group: {over: methods["model"][over] for over in ("all boxes", "mean")}
             for group, methods in figures["localization"].items()
         },
     }
@@ -44,7 +42,7 @@ def record_figures(bundle: ModelBundle, figures: dict[str, Any]) -> None:
 def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _rounded(inner) for key, inner in value.items()}
-    return round(value, 4)
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def _table(title: str, first: str, columns: list[str]) -> Table:
@@ -66,24 +64,29 @@ def _classification(figures: dict[str, Any]) -> Table:
     return table
 
 
-def _methods(group: str, methods: dict[str, Any]) -> Table:
-    boxes = methods["model"]["mean"]["boxes"]
+def _methods(group: str, methods: dict[str, Any], over: str) -> Table:
+    boxes = methods["model"][over]["boxes"]
     columns = ["pointing", "mean IoU", *(f"IoU {t}" for t in IOU), *(f"IoBB {t}" for t in IOBB)]
-    title = f"Localization of {group}, {boxes} boxes: mean over the diseases; Acc at T"
+    averaged = "over all boxes" if over == "all boxes" else "mean over the diseases"
+    title = f"{group}, {boxes} boxes, {averaged}: Acc/AFP at T"
     table = _table(title, "method", columns)
     for name, scores in methods.items():
-        mean = scores["mean"]
-        found = [*mean["IoU"].values(), *mean["IoBB"].values()]
-        values = [mean["pointing game"], mean["mean IoU"], *(f["accuracy"] for f in found)]
-        table.add_row(name, *(f"{value:.3f}" for value in values))
+        score = scores[over]
+        found = [*score["IoU"].values(), *score["IoBB"].values()]
+        own = [f"{score['pointing game']:.3f}", f"{score['mean IoU']:.3f}"]
+        table.add_row(name, *own, *(_accuracy_afp(f) for f in found))
     return table
+
+
+def _accuracy_afp(found: dict[str, float]) -> str:
+    return f"{found['accuracy']:.3f}/{found['afp']:.2f}"
 
 
 def _diseases(overlap: str, thresholds: tuple[float, ...], scores: dict[str, Any]) -> Table:
     columns = ["boxes", "pointing", "mean IoU", *(f"T {t}" for t in thresholds)]
     table = _table(f"The model's Acc/AFP at T({overlap}), all patients", "disease", columns)
     for disease, score in scores.items():
-        found = [f"{f['accuracy']:.3f}/{f['afp']:.3f}" for f in score[overlap].values()]
+        found = [_accuracy_afp(f) for f in score[overlap].values()]
         own = [str(score["boxes"]), f"{score['pointing game']:.3f}", f"{score['mean IoU']:.3f}"]
         table.add_row(disease, *own, *found)
     return table

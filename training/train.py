@@ -47,7 +47,7 @@ def train(
     Args:
         recipe: what to train.
         data: the official files; only its training and validation parts are read.
-        output: folder of checkpoints, `metrics.csv` and TensorBoard events.
+        output: folder of checkpoints, logs and the names of missing images.
         cache: folder of decoded radiographs, shared between runs.
         resume: go on from the last finished epoch of `output`.
         devices: GPUs (or processes) per node, as Lightning counts them.
@@ -56,19 +56,26 @@ def train(
 
     Raises:
         FileNotFoundError: there is nothing to resume.
+        FileExistsError: the folder holds another run.
     """
-    if resume and not (output / LAST).is_file():
-        raise FileNotFoundError(f"{output / LAST} is not there: nothing to resume.")
-    seed_everything(recipe.seed, workers=True, verbose=False)
+    last = output / LAST
+    if resume and not last.is_file():
+        raise FileNotFoundError(f"{last} is not there: nothing to resume.")
+    if last.exists() and not resume:
+        raise FileExistsError(f"{last} is there: resume that run, or choose another folder.")
+    seed_everything(_seed(recipe, last), workers=True, verbose=False)
     training = open_part(data, "training", recipe.side, cache)
     validation = open_part(data, "validation", recipe.side, cache)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "missing.txt").write_text("".join(f"{stem}\n" for stem in data.missing))
     module = LocalizationModule(recipe, training.labels, training.sources)
     trainer = Trainer(
         max_epochs=recipe.epochs,
         precision=recipe.precision,
         devices=devices,
         num_nodes=nodes,
-        logger=[CSVLogger(output, "", ""), TensorBoardLogger(output, "", "tensorboard")],
+        # A version each start, so that what is resumed keeps the log of its first epochs.
+        logger=[CSVLogger(output, "csv"), TensorBoardLogger(output, "tensorboard")],
         callbacks=[
             EMAWeightAveraging(decay=recipe.averaging, use_buffers=True),
             ModelCheckpoint(
@@ -82,17 +89,26 @@ def train(
             *([TQDMProgressBar(refresh_rate=20)] if progress else []),
         ],
         enable_progress_bar=progress,
-        log_every_n_steps=20,
+        enable_model_summary=progress,
+        log_every_n_steps=max(1, min(20, len(training) // recipe.batch)),
         num_sanity_val_steps=0,
     )
     trainer.fit(
         module,
         batches(training, recipe.batch, shuffled=True),
         batches(validation, recipe.batch, shuffled=False),
-        ckpt_path=output / LAST if resume else None,
+        ckpt_path=last if resume else None,
         weights_only=False if resume else None,
     )
     return output / BEST
+
+
+def _seed(recipe: Recipe, last: Path) -> int:
+    """A seed of its own for each start: a resumed run is not to draw the first epoch again."""
+    if not last.exists():
+        return recipe.seed
+    saved = torch.load(last, map_location="cpu", weights_only=True)
+    return recipe.seed + int(saved["epoch"]) + 1
 
 
 def load_network(checkpoint: Path) -> tuple[Recipe, LocalizationNetwork]:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -40,10 +41,19 @@ class Strided(nn.Module):
 def test_where_a_cell_looks_is_measured(depth: int) -> None:
     stride = 2**depth
     # Padded on both sides, cell i looks at stride * i; padded below alone, at stride - 1 more.
-    assert first_cell_centres(Strided(depth, 1, 1), [stride], 256) == pytest.approx([0], abs=1e-3)
-    assert first_cell_centres(Strided(depth, 0, 1), [stride], 256) == pytest.approx(
+    assert first_cell_centres(Strided(depth, 1, 1), [stride], 64) == pytest.approx([0], abs=1e-3)
+    assert first_cell_centres(Strided(depth, 0, 1), [stride], 64) == pytest.approx(
         [stride - 1], abs=1e-3
     )
+
+
+def test_padding_that_depends_on_the_side_is_measured_for_the_side() -> None:
+    """A side of 112 reaches the last strided layer as 7, which is padded on both sides."""
+    backbone = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=[2, 4])
+    even = first_cell_centres(backbone, [8, 32], 224)
+    odd = first_cell_centres(backbone, [8, 32], 112)
+    assert even == pytest.approx([7, 31], abs=0.05)
+    assert odd == pytest.approx([7, 15], abs=0.05)
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 1), (0, 1)])

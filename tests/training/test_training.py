@@ -15,8 +15,9 @@ from service.settings import Settings
 from training.calibration import Calibration
 from training.dataset import ChestXray14
 from training.export import ServedNetwork, export, write_graph
+from training.network import LocalizationNetwork
 from training.recipe import Recipe
-from training.train import LAST, load_network, train
+from training.train import LAST, train
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +40,12 @@ def bundle(checkpoint: Path, data: ChestXray14) -> ModelBundle:
 def test_one_epoch_leaves_checkpoints_and_logs(checkpoint: Path) -> None:
     assert checkpoint.is_file()
     assert (checkpoint.parent / LAST).is_file()
-    header, *rows = (checkpoint.parent / "metrics.csv").read_text().splitlines()
+    [log] = checkpoint.parent.glob("csv/*/metrics.csv")
+    header, *rows = log.read_text().splitlines()
     assert "validation/auc" in header
     assert rows
-    assert list((checkpoint.parent / "tensorboard").glob("events*"))
+    assert list((checkpoint.parent / "tensorboard").glob("*/events*"))
+    assert (checkpoint.parent / "missing.txt").read_text() == "00000001_000\n"
 
 
 def test_a_run_goes_on_from_its_last_epoch(
@@ -55,8 +58,16 @@ def test_a_run_goes_on_from_its_last_epoch(
     second = torch.load(tmp_path / LAST, weights_only=True)
     assert (first["epoch"], second["epoch"]) == (0, 1)
     assert second["global_step"] == 2 * first["global_step"]
+    assert len(list(tmp_path.glob("csv/*/metrics.csv"))) == 2
     head = "network.head.weight"
     assert not torch.equal(first["state_dict"][head], second["state_dict"][head])
+
+
+def test_another_run_is_not_written_over(
+    checkpoint: Path, data: ChestXray14, tiny_recipe: Recipe
+) -> None:
+    with pytest.raises(FileExistsError, match="resume"):
+        train(tiny_recipe, data, checkpoint.parent, checkpoint.parent / "cache", progress=False)
 
 
 def test_to_resume_a_run_that_never_was_is_refused(
@@ -67,9 +78,13 @@ def test_to_resume_a_run_that_never_was_is_refused(
 
 
 @torch.inference_mode()
-def test_the_exported_graph_says_what_torch_says(checkpoint: Path, tmp_path: Path) -> None:
-    """Parity to 1e-4, for one radiograph and for a batch."""
-    recipe, network = load_network(checkpoint)
+@pytest.mark.parametrize("name", ["lite0", "cam"])
+def test_the_exported_graph_says_what_torch_says(name: str, tmp_path: Path) -> None:
+    """Parity to 1e-4, for one radiograph and for a batch, of networks as they ship."""
+    torch.manual_seed(0)
+    recipe = Recipe.load(name)
+    network = LocalizationNetwork(recipe.network).eval()
+    torch.nn.init.normal_(network.head.weight, std=0.3)
     random = np.random.default_rng(0)
     calibration = Calibration(*random.uniform(0.3, 0.9, (3, len(DISEASES))))
     served = ServedNetwork(network, recipe.input_sides[-1], calibration)
@@ -79,6 +94,7 @@ def test_the_exported_graph_says_what_torch_says(checkpoint: Path, tmp_path: Pat
     for rows in (slice(0, 1), slice(0, 5)):
         exported = session.run(None, {"radiographs": inputs[rows]})
         for ours, theirs in zip(served(torch.tensor(inputs[rows])), exported, strict=True):
+            assert np.ptp(theirs) > 0.1
             np.testing.assert_allclose(theirs, ours.numpy(), atol=1e-4)
 
 
