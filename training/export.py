@@ -18,6 +18,7 @@ from training.recipe import Recipe
 from training.train import batches, load_network, open_part
 
 LICENCE = "Apache-2.0"
+CARD = "MODEL_CARD.md"
 
 
 class ServedNetwork(nn.Module):
@@ -72,7 +73,9 @@ def predict_logits(
 def export(
     checkpoint: Path, data: ChestXray14, cache: Path, folder: Path, version: str
 ) -> ModelBundle:
-    """Write a bundle: graph, calibration on the validation part, manifest; then verify it.
+    """Write a bundle: graph, calibration on the validation part, manifest, the beginning of a card.
+
+    What is written is loaded again, and so verified.
 
     Args:
         checkpoint: of a training run.
@@ -107,6 +110,8 @@ def export(
         training=_describe_training(recipe, data),
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+    if not (folder / CARD).exists():
+        (folder / CARD).write_text(_begin_card(manifest))
     return ModelBundle.load(folder)
 
 
@@ -114,10 +119,11 @@ def write_graph(served: ServedNetwork, side: int, file: Path) -> None:
     """Write the ONNX graph of a served network, its batch axis free."""
     # Two radiographs, for an axis of one is taken for a constant.
     example = torch.zeros(2, 1, side, side, dtype=torch.uint8)
+    served.eval()
     with torch.inference_mode():
         served(example)  # Measures where cells look, which is not to be traced.
     torch.onnx.export(
-        served.eval(),
+        served,
         (example,),
         file,
         input_names=["radiographs"],
@@ -154,3 +160,19 @@ def _describe_training(recipe: Recipe, data: ChestXray14) -> dict[str, object]:
         "radiographs": {part: len(data.part(part)) for part in ("training", "validation")},
         "weights_before": recipe.network.weights,
     }
+
+
+def _begin_card(manifest: Manifest) -> str:
+    """What a model card can say before anyone has looked at the model."""
+    radiographs = manifest.training["radiographs"]
+    return f"""# {manifest.name}
+
+Version {manifest.version}, {manifest.licence}.
+For research; not a medical device, not for clinical use.
+
+Trained by the recipe in `{MANIFEST}` on {manifest.training["data"]}: {radiographs["training"]}
+radiographs, {radiographs["validation"]} for validation, calibration and operating points.
+
+`cxr-localizer evaluate {manifest.name} --record` prints its figures and writes them into the
+manifest.
+"""

@@ -114,3 +114,4 @@ def test_the_manifest_tells_how_the_model_was_made(bundle: ModelBundle) -> None:
     assert manifest["training"]["recipe"]["network"]["backbone"] == "test_efficientnet"
     assert manifest["training"]["radiographs"]["training"] > 20
     assert set(manifest["operating_points"]) == set(DISEASES)
+    assert "# tiny-net" in (bundle.folder / "MODEL_CARD.md").read_text()
