@@ -201,10 +201,10 @@ def _verify_shapes(session: onnxruntime.InferenceSession, bundle: ModelBundle) -
         "heatmaps": ("tensor(float)", [count, rows, columns]),
         "step_heatmaps": ("tensor(float)", [manifest.steps, count, rows, columns]),
     }
-    found = {
-        node.name: (node.type, list(node.shape[1:]))
-        for node in [*session.get_inputs(), *session.get_outputs()]
-    }
+    nodes = [*session.get_inputs(), *session.get_outputs()]
+    found = {node.name: (node.type, list(node.shape[1:])) for node in nodes}
+    if any(isinstance(node.shape[0], int) for node in nodes):
+        raise BundleRefused(f"{bundle.graph} takes batches of one size only.")
     if found != expected:
         raise BundleRefused(
             f"{bundle.graph} has the inputs and outputs {found}; its manifest says {expected}."

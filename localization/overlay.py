@@ -12,6 +12,7 @@ from localization.radiograph import Radiograph
 COLOURS = ((80, 80, 255), (80, 220, 80), (255, 160, 60), (60, 220, 255))
 """BGR of the boxes of the first, second, ... finding that is drawn."""
 
+FONT = cv2.FONT_HERSHEY_SIMPLEX
 OPACITY = 0.45
 LONGEST_SIDE = 1024
 
@@ -26,8 +27,8 @@ def draw_overlay(
     Args:
         radiograph: the one that was localized.
         localization: its result.
-        diseases: what to draw; by default the findings that reach their operating point, or the
-            most probable one where none does.
+        diseases: what to draw; by default the most probable finding that reaches its operating
+            point, or the most probable one where none does.
 
     Returns:
         A PNG, its longer side at most `LONGEST_SIDE` pixels.
@@ -50,7 +51,7 @@ def _findings(localization: Localization, diseases: Sequence[str] | None) -> lis
     if diseases is not None:
         return [finding for finding in localization.findings if finding.disease in diseases]
     positive = [finding for finding in localization.findings if finding.positive]
-    return positive or list(localization.findings[:1])
+    return (positive or list(localization.findings))[:1]
 
 
 def _repeated(colours: Sequence[tuple[int, int, int]], count: int) -> list[tuple[int, int, int]]:
@@ -79,8 +80,9 @@ def _draw_boxes(
 
 def _draw_legend(canvas: NDArray[np.uint8], drawn: Sequence[Finding]) -> None:
     for line, finding in enumerate(drawn):
-        colour = COLOURS[line % len(COLOURS)]
         text = f"{finding.disease} {finding.probability:.2f}"
-        place = (10, 26 + 24 * line)
-        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.65, (0, 0, 0), 4, cv2.LINE_AA)
-        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.65, colour, 1, cv2.LINE_AA)
+        (width, height), below = cv2.getTextSize(text, FONT, 0.6, 1)
+        top = 6 + line * (height + below + 8)
+        cv2.rectangle(canvas, (6, top), (14 + width, top + height + below + 4), (0, 0, 0), -1)
+        colour = COLOURS[line % len(COLOURS)]
+        cv2.putText(canvas, text, (10, top + height + 2), FONT, 0.6, colour, 1, cv2.LINE_AA)

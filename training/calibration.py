@@ -27,11 +27,6 @@ class Calibration:
         """Calibrated probabilities of logits `[..., 14]`."""
         return np.asarray(expit(self.scale * logits + self.offset))
 
-    @property
-    def logit_threshold(self) -> NDArray[np.float64]:
-        """The operating points as logits of the network."""
-        return np.asarray((logit(self.threshold) - self.offset) / self.scale)
-
 
 def calibrate(
     logits: NDArray[np.float64], labels: NDArray[np.bool_], rates: NDArray[np.float64]

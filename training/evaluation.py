@@ -25,16 +25,7 @@ ORIGINAL_SIDE = 1024
 
 IOBB = (0.1, 0.25, 0.5, 0.75, 0.9)
 IOU = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
-LOCALIZED = (
-    "Atelectasis",
-    "Cardiomegaly",
-    "Effusion",
-    "Infiltration",
-    "Mass",
-    "Nodule",
-    "Pneumonia",
-    "Pneumothorax",
-)
+LOCALIZED = DISEASES[:8]
 """The diseases that have official boxes."""
 
 Rectangle = tuple[float, float, float, float]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -15,37 +16,49 @@ from training.calibration import Calibration, calibrate, expected_calibration_er
 from training.dataset import ChestXray14, RadiographDataset
 from training.network import LocalizationNetwork
 from training.recipe import Recipe
-from training.train import batches, load_network, open_part
+from training.train import batches, load_network, open_part, save_network
 
 LICENCE = "Apache-2.0"
 CARD = "MODEL_CARD.md"
+WEIGHTS = "network.pth"
+"""The trained network itself, to export or train on from; what serves does not need it."""
 
 
 class ServedNetwork(nn.Module):
-    """The network as it is served: `forward` is the exported graph.
+    """The network as it is served, over radiograph and mirror image: `forward` is the graph.
 
     Args:
         network: trained.
         side: of the network's input, in pixels.
         calibration: of its logits.
+        heat: logits `[2, 14]` that are 0 and 1 on each disease's heat map.
     """
 
-    def __init__(self, network: LocalizationNetwork, side: int, calibration: Calibration) -> None:
+    def __init__(
+        self,
+        network: LocalizationNetwork,
+        side: int,
+        calibration: Calibration,
+        heat: NDArray[np.float64],
+    ) -> None:
         super().__init__()
         self.network, self.side = network.eval(), side
         self.scale: Tensor
         self.offset: Tensor
-        self.threshold: Tensor
+        self.coldest: Tensor
+        self.hottest: Tensor
         self.register_buffer("scale", torch.tensor(calibration.scale).float())
         self.register_buffer("offset", torch.tensor(calibration.offset).float())
-        threshold = torch.tensor(calibration.logit_threshold).float()
-        self.register_buffer("threshold", threshold[:, None, None])
+        coldest, hottest = torch.tensor(heat).float()[..., None, None]
+        self.register_buffer("coldest", coldest)
+        self.register_buffer("hottest", hottest)
 
     def forward(self, radiographs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Localize a batch.
 
-        A heat map's value is 0.5 where the evidence alone would reach the disease's operating
-        point, so that values compare between radiographs of one disease.
+        A heat map is linear in the evidence, from the weakest to the strongest that a disease
+        has in any validation radiograph: values compare between radiographs of one disease, and
+        strong evidence keeps its shape, which a sigmoid would flatten.
 
         Args:
             radiographs: uint8 `[batch, 1, side, side]`, as `localization` prepares them.
@@ -54,26 +67,32 @@ class ServedNetwork(nn.Module):
             `probabilities` `[batch, 14]`, `heatmaps` `[batch, 14, rows, columns]` and
             `step_heatmaps` `[batch, 1, 14, rows, columns]`, float32 in [0, 1].
         """
-        logits, maps = self.network(enlarge(radiographs, self.side))
+        logits, maps = self.network.forward_mirrored(enlarge(radiographs, self.side))
         probabilities = torch.sigmoid(self.scale * logits + self.offset)
-        heatmaps = torch.sigmoid(maps - self.threshold)
+        heatmaps = ((maps - self.coldest) / (self.hottest - self.coldest)).clamp(0, 1)
         return probabilities, heatmaps, heatmaps[:, None]
 
 
 @torch.inference_mode()
-def predict_logits(
+def predict(
     network: LocalizationNetwork, side: int, dataset: RadiographDataset
-) -> NDArray[np.float64]:
-    """Logits `[radiographs, 14]` of a part, unvaried."""
-    loader = batches(dataset, 32, shuffled=False)
-    logits = [network(enlarge(batch.radiographs, side))[0] for batch in loader]
-    return torch.cat(logits).double().numpy()
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A part as it is served: logits `[radiographs, 14]`, and the least and largest `[2, 14]` of
+    all cells of each disease's maps."""
+    outputs = [
+        network.forward_mirrored(enlarge(batch.radiographs, side))
+        for batch in batches(dataset, 32, shuffled=False)
+    ]
+    logits = torch.cat([logits for logits, _ in outputs])
+    coldest = torch.stack([maps.amin(dim=(0, 2, 3)) for _, maps in outputs]).amin(dim=0)
+    hottest = torch.stack([maps.amax(dim=(0, 2, 3)) for _, maps in outputs]).amax(dim=0)
+    return logits.double().numpy(), torch.stack([coldest, hottest]).double().numpy()
 
 
 def export(
     checkpoint: Path, data: ChestXray14, cache: Path, folder: Path, version: str
 ) -> ModelBundle:
-    """Write a bundle: graph, calibration on the validation part, manifest, the beginning of a card.
+    """Write a bundle: graph, calibration on the validation part, manifest, weights, a card's start.
 
     What is written is loaded again, and so verified.
 
@@ -87,13 +106,14 @@ def export(
     recipe, network = load_network(checkpoint)
     side = recipe.input_sides[-1]
     validation = open_part(data, "validation", recipe.side, cache)
-    logits = predict_logits(network, side, validation)
+    logits, heat = predict(network, side, validation)
     labels = validation.labels.numpy().astype(bool)
     rates = data.part("training")[list(DISEASES)].mean().to_numpy(float)
     calibration = calibrate(logits, labels, rates)
     folder.mkdir(parents=True, exist_ok=True)
-    served = ServedNetwork(network, side, calibration)
+    served = ServedNetwork(network, side, calibration, heat)
     write_graph(served, recipe.side, folder / GRAPH)
+    save_network(recipe, network, folder / WEIGHTS)
     cells = side // recipe.network.stride
     manifest = Manifest(
         name=folder.name,
@@ -133,6 +153,26 @@ def write_graph(served: ServedNetwork, side: int, file: Path) -> None:
         dynamo=True,
         verbose=False,
     )
+    _strip_traces(file)
+
+
+def _strip_traces(file: Path) -> None:
+    """Take out where in the code each node was traced: paths of the machine that exported."""
+    model = onnx.load(file)
+    for node in (
+        *model.graph.node,
+        *model.graph.value_info,
+        *model.graph.input,
+        *model.graph.output,
+    ):
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for function in model.functions:
+        for node in function.node:
+            del node.metadata_props[:]
+    del model.graph.metadata_props[:]
+    del model.metadata_props[:]
+    onnx.save(model, file)
 
 
 def _describe_calibration(

@@ -225,6 +225,12 @@ class LocalizationNetwork(nn.Module):
         maps = self.maps(radiographs)
         return self.pool(maps), maps
 
+    def forward_mirrored(self, radiographs: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward`, the mean over the radiograph and its mirror image."""
+        logits, maps = self(torch.cat([radiographs, radiographs.flip(-1)]))
+        straight, mirrored = maps.unflatten(0, (2, -1))
+        return logits.unflatten(0, (2, -1)).mean(0), (straight + mirrored.flip(-1)) / 2
+
     def forward_tiled(self, radiographs: Tensor) -> tuple[Tensor, Tensor]:
         """As `forward`, but the network sees each quarter of a radiograph on its own.
 

@@ -9,17 +9,21 @@ from localization import ModelBundle
 from localization.bundle import MANIFEST
 from training.evaluation import IOBB, IOU
 
+OVERLAPS = {"IoU": IOU, "IoBB": IOBB}
+
 
 def print_report(figures: dict[str, Any], console: Console | None = None) -> None:
     """Print the tables of what `training.evaluation.evaluate` returns."""
     # Piped into a file, a table keeps its columns.
-    console = console or Console(width=None if Console().is_terminal else 170)
+    console = console or Console(width=None if Console().is_terminal else 140)
     console.print(_classification(figures))
     for group, methods in figures["localization"].items():
         for over in ("all boxes", "mean"):
-            console.print(_methods(group, methods, over))
+            for overlap, thresholds in OVERLAPS.items():
+                console.print(_methods(group, methods, over, overlap, thresholds))
     everyone = figures["localization"]["all patients"]["model"]
-    console.print(_diseases("IoU", IOU, everyone), _diseases("IoBB", IOBB, everyone))
+    for overlap, thresholds in OVERLAPS.items():
+        console.print(_diseases(overlap, thresholds, everyone))
     console.print(
         "The test part that is scored here need not be a random sample of the official test "
         "list: see the model card before comparing."
@@ -64,18 +68,21 @@ def _classification(figures: dict[str, Any]) -> Table:
     return table
 
 
-def _methods(group: str, methods: dict[str, Any], over: str) -> Table:
+def _methods(
+    group: str, methods: dict[str, Any], over: str, overlap: str, thresholds: tuple[float, ...]
+) -> Table:
     boxes = methods["model"][over]["boxes"]
-    columns = ["pointing", "mean IoU", *(f"IoU {t}" for t in IOU), *(f"IoBB {t}" for t in IOBB)]
     averaged = "over all boxes" if over == "all boxes" else "mean over the diseases"
-    title = f"{group}, {boxes} boxes, {averaged}: Acc/AFP at T"
-    table = _table(title, "method", columns)
+    title = f"{group}, {boxes} boxes, {averaged}: Acc/AFP at T({overlap})"
+    table = _table(title, "method", ["pointing", "mean IoU", *(f"T {t}" for t in thresholds)])
     for name, scores in methods.items():
-        score = scores[over]
-        found = [*score["IoU"].values(), *score["IoBB"].values()]
-        own = [f"{score['pointing game']:.3f}", f"{score['mean IoU']:.3f}"]
-        table.add_row(name, *own, *(_accuracy_afp(f) for f in found))
+        table.add_row(name, *_row(scores[over], overlap))
     return table
+
+
+def _row(score: dict[str, Any], overlap: str) -> list[str]:
+    own = [f"{score['pointing game']:.3f}", f"{score['mean IoU']:.3f}"]
+    return [*own, *(_accuracy_afp(found) for found in score[overlap].values())]
 
 
 def _accuracy_afp(found: dict[str, float]) -> str:
@@ -86,7 +93,5 @@ def _diseases(overlap: str, thresholds: tuple[float, ...], scores: dict[str, Any
     columns = ["boxes", "pointing", "mean IoU", *(f"T {t}" for t in thresholds)]
     table = _table(f"The model's Acc/AFP at T({overlap}), all patients", "disease", columns)
     for disease, score in scores.items():
-        found = [_accuracy_afp(f) for f in score[overlap].values()]
-        own = [str(score["boxes"]), f"{score['pointing game']:.3f}", f"{score['mean IoU']:.3f}"]
-        table.add_row(disease, *own, *found)
+        table.add_row(disease, str(score["boxes"]), *_row(score, overlap))
     return table

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from training.calibration import calibrate, expected_calibration_error
 
@@ -47,13 +47,3 @@ def test_a_disease_without_positives_keeps_its_rate_and_calls_one_in_twenty(
     assert calibration.scale[1] == calibration.scale[0]
     assert probabilities.mean() == pytest.approx(0.01, rel=0.05)
     assert (probabilities >= calibration.threshold[1]).mean() == pytest.approx(0.05, abs=0.01)
-
-
-def test_the_operating_point_as_a_logit_is_the_same_point(
-    overconfident: tuple[np.ndarray, np.ndarray, np.ndarray],
-) -> None:
-    calibration = calibrate(*overconfident)
-    assert calibration.probabilities(calibration.logit_threshold) == pytest.approx(
-        calibration.threshold
-    )
-    assert np.isfinite(logit(calibration.threshold)).all()

@@ -70,12 +70,15 @@ def test_the_mean_is_over_diseases_not_over_boxes() -> None:
 
 def test_the_map_of_one_who_knows_finds_the_box_up_to_its_grid() -> None:
     truth = (256.0, 512.0, 256.0, 128.0)
-    shown = show(coverage([truth], 16, 16))
-    iou, _ = overlap(shown.boxes, [truth])
-    assert iou.max() > 0.8
-    x, y = shown.peak
-    assert 256 <= x <= 512
-    assert 512 <= y <= 640
+    best = []
+    for cells in (8, 16, 64):
+        shown = show(coverage([truth], cells, cells))
+        best.append(overlap(shown.boxes, [truth])[0].max())
+        x, y = shown.peak
+        assert 256 <= x <= 512
+        assert 512 <= y <= 640
+    assert best == sorted(best)
+    assert best[-1] > 0.9
 
 
 def test_the_centred_box_is_scored_like_any_other(data: ChestXray14) -> None:
@@ -120,7 +123,7 @@ def test_a_bundle_is_scored_from_files_to_tables(tiny_bundle: Path, data: ChestX
     everyone = figures["localization"]["all patients"]
     # The tiny model's heat is brightness, and the bright square is the box.
     assert everyone["model"]["mean"]["pointing game"] == 1
-    assert everyone["model"]["mean"]["mean IoU"] > 0.7
+    assert everyone["model"]["mean"]["mean IoU"] > 0.6
     assert set(everyone) == {"model", "random map", "centred box", "grid's upper bound"}
     output = io.StringIO()
     print_report(figures, Console(file=output, width=160))

@@ -14,10 +14,10 @@ from service.app import create_app
 from service.settings import Settings
 from training.calibration import Calibration
 from training.dataset import ChestXray14
-from training.export import ServedNetwork, export, write_graph
+from training.export import WEIGHTS, ServedNetwork, export, write_graph
 from training.network import LocalizationNetwork
 from training.recipe import Recipe
-from training.train import LAST, train
+from training.train import LAST, load_network, train
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,8 @@ def test_the_exported_graph_says_what_torch_says(name: str, tmp_path: Path) -> N
     torch.nn.init.normal_(network.head.weight, std=0.3)
     random = np.random.default_rng(0)
     calibration = Calibration(*random.uniform(0.3, 0.9, (3, len(DISEASES))))
-    served = ServedNetwork(network, recipe.input_sides[-1], calibration)
+    heat = np.array([[-1.0], [1.0]]).repeat(len(DISEASES), axis=1)
+    served = ServedNetwork(network, recipe.input_sides[-1], calibration, heat)
     write_graph(served, recipe.side, tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     inputs = random.integers(0, 256, (5, 1, recipe.side, recipe.side), np.uint8)
@@ -107,6 +108,21 @@ def test_a_trained_network_is_served(bundle: ModelBundle, data: ChestXray14) -> 
     assert document["model"] == {"name": "tiny-net", "version": "0.0.1"}
     assert len(document["findings"]) == 14
     assert (document["radiograph"]["width"], document["radiograph"]["height"]) == (128, 128)
+
+
+def test_the_weights_beside_the_graph_are_the_trained_ones(
+    bundle: ModelBundle, checkpoint: Path
+) -> None:
+    recipe, network = load_network(bundle.folder / WEIGHTS)
+    trained_recipe, trained = load_network(checkpoint)
+    assert recipe == trained_recipe
+    for name, tensor in trained.state_dict().items():
+        assert torch.equal(tensor, network.state_dict()[name]), name
+
+
+def test_the_graph_names_no_file_of_the_machine_that_exported_it(bundle: ModelBundle) -> None:
+    assert b"export.py" not in bundle.graph.read_bytes()
+    assert b"network.py" not in bundle.graph.read_bytes()
 
 
 def test_the_manifest_tells_how_the_model_was_made(bundle: ModelBundle) -> None:
