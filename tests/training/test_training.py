@@ -9,9 +9,10 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
-from localization import DISEASES, ModelBundle
+from localization import DISEASES, Localizer, ModelBundle, shipped_bundle
 from service.app import create_app
 from service.settings import Settings
+from training.augmentation import enlarge
 from training.calibration import Calibration
 from training.dataset import ChestXray14
 from training.export import WEIGHTS, ServedNetwork, export, write_graph
@@ -86,17 +87,35 @@ def test_the_exported_graph_says_what_torch_says(name: str, tmp_path: Path) -> N
     network = LocalizationNetwork(recipe.network).eval()
     torch.nn.init.normal_(network.head.weight, std=0.3)
     random = np.random.default_rng(0)
+    inputs = random.integers(0, 256, (5, 1, recipe.side, recipe.side), np.uint8)
     calibration = Calibration(*random.uniform(0.3, 0.9, (3, len(DISEASES))))
-    heat = np.array([[-1.0], [1.0]]).repeat(len(DISEASES), axis=1)
-    served = ServedNetwork(network, recipe.input_sides[-1], calibration, heat)
+    side = recipe.input_sides[-1]
+    # As export does, over the maps' whole range: nothing may hide at 0 or 1.
+    _, maps = network.forward_mirrored(enlarge(torch.tensor(inputs), side))
+    heat = torch.stack([maps.amin(dim=(0, 2, 3)), maps.amax(dim=(0, 2, 3))]).numpy()
+    served = ServedNetwork(network, side, calibration, heat)
     write_graph(served, recipe.side, tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    inputs = random.integers(0, 256, (5, 1, recipe.side, recipe.side), np.uint8)
     for rows in (slice(0, 1), slice(0, 5)):
         exported = session.run(None, {"radiographs": inputs[rows]})
         for ours, theirs in zip(served(torch.tensor(inputs[rows])), exported, strict=True):
             assert np.ptp(theirs) > 0.1
             np.testing.assert_allclose(theirs, ours.numpy(), atol=1e-4)
+
+
+@torch.inference_mode()
+def test_the_shipped_graph_is_the_shipped_network() -> None:
+    """The committed weights, by torch and by ONNX Runtime: parity to 1e-4."""
+    bundle = ModelBundle.load(shipped_bundle())
+    recipe, network = load_network(bundle.folder / WEIGHTS)
+    random = np.random.default_rng(0)
+    inputs = random.integers(0, 256, (2, 1, recipe.side, recipe.side), np.uint8)
+    images = enlarge(torch.tensor(inputs), recipe.input_sides[-1])
+    logits, _ = network.forward_mirrored(images)
+    scale, offset = (torch.tensor(bundle.manifest.calibration[k]) for k in ("scale", "offset"))
+    served = Localizer(bundle, provider="cpu").infer(inputs)
+    expected = torch.sigmoid(scale * logits + offset).numpy()
+    np.testing.assert_allclose(served.probabilities, expected, atol=1e-4)
 
 
 def test_a_trained_network_is_served(bundle: ModelBundle, data: ChestXray14) -> None:
