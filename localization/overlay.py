@@ -1,6 +1,7 @@
 """What a person looks at: heat map and boxes drawn over the radiograph."""
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import cv2
 import numpy as np
@@ -40,9 +41,9 @@ def draw_overlay(
     canvas = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
     if drawn:
         canvas = _blend(canvas, drawn[0].heatmap)
-    for finding, colour in zip(drawn, _repeated(COLOURS, len(drawn)), strict=True):
+    for line, (finding, colour) in enumerate(zip(drawn, cycle(COLOURS), strict=False)):
         _draw_boxes(canvas, finding, scale, colour)
-    _draw_legend(canvas, drawn)
+        _draw_name(canvas, finding, line, colour)
     _, encoded = cv2.imencode(".png", canvas)
     return encoded.tobytes()
 
@@ -52,10 +53,6 @@ def _findings(localization: Localization, diseases: Sequence[str] | None) -> lis
         return [finding for finding in localization.findings if finding.disease in diseases]
     positive = [finding for finding in localization.findings if finding.positive]
     return (positive or list(localization.findings))[:1]
-
-
-def _repeated(colours: Sequence[tuple[int, int, int]], count: int) -> list[tuple[int, int, int]]:
-    return [colours[index % len(colours)] for index in range(count)]
 
 
 def _blend(canvas: NDArray[np.uint8], heatmap: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -78,11 +75,11 @@ def _draw_boxes(
         cv2.rectangle(canvas, start, end, colour, 2)
 
 
-def _draw_legend(canvas: NDArray[np.uint8], drawn: Sequence[Finding]) -> None:
-    for line, finding in enumerate(drawn):
-        text = f"{finding.disease} {finding.probability:.2f}"
-        (width, height), below = cv2.getTextSize(text, FONT, 0.6, 1)
-        top = 6 + line * (height + below + 8)
-        cv2.rectangle(canvas, (6, top), (14 + width, top + height + below + 4), (0, 0, 0), -1)
-        colour = COLOURS[line % len(COLOURS)]
-        cv2.putText(canvas, text, (10, top + height + 2), FONT, 0.6, colour, 1, cv2.LINE_AA)
+def _draw_name(
+    canvas: NDArray[np.uint8], finding: Finding, line: int, colour: tuple[int, int, int]
+) -> None:
+    text = f"{finding.disease} {finding.probability:.2f}"
+    (width, height), below = cv2.getTextSize(text, FONT, 0.6, 1)
+    top = 6 + line * (height + below + 8)
+    cv2.rectangle(canvas, (6, top), (14 + width, top + height + below + 4), (0, 0, 0), -1)
+    cv2.putText(canvas, text, (10, top + height + 2), FONT, 0.6, colour, 1, cv2.LINE_AA)

@@ -198,7 +198,6 @@ def _describe_training(recipe: Recipe, data: ChestXray14) -> dict[str, object]:
         "recipe": recipe.model_dump(mode="json"),
         "data": "ChestX-ray14, image labels of train_val_list",
         "radiographs": {part: len(data.part(part)) for part in ("training", "validation")},
-        "weights_before": recipe.network.weights,
     }
 
 

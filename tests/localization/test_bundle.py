@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from localization import DISEASES, BundleRefused, Localizer, ModelBundle
@@ -67,6 +68,16 @@ def test_a_graph_of_other_shapes_than_the_manifest_is_refused(
 ) -> None:
     edit(bundle, lambda manifest: manifest.update(change))
     with pytest.raises(BundleRefused, match="inputs and outputs"):
+        Localizer(ModelBundle.load(bundle), provider="cpu")
+
+
+def test_a_graph_of_one_batch_size_is_refused(bundle: Path) -> None:
+    graph = onnx.load(bundle / "model.onnx")
+    for tensor in (*graph.graph.input, *graph.graph.output):
+        tensor.type.tensor_type.shape.dim[0].dim_value = 2
+    onnx.save(graph, bundle / "model.onnx")
+    edit(bundle, lambda m: m["files"].update({"model.onnx": sha256(bundle / "model.onnx")}))
+    with pytest.raises(BundleRefused, match="one size only"):
         Localizer(ModelBundle.load(bundle), provider="cpu")
 
 
