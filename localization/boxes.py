@@ -29,7 +29,7 @@ class Box:
     score: float
     """The heat map's peak in the region, in [0, 1]; comparable between radiographs."""
     step: int = 0
-    """The mining step that found it; 0 is the radiograph as it is."""
+    """The look that found it: 0 is the radiograph as it is, 1 the first with a region hidden."""
 
 
 def enlarge(heatmap: NDArray[np.float32], side: int = WORKING_SIDE) -> NDArray[np.float32]:
@@ -38,7 +38,11 @@ def enlarge(heatmap: NDArray[np.float32], side: int = WORKING_SIDE) -> NDArray[n
 
 
 def find_boxes(
-    heatmap: NDArray[np.float32], width: int, height: int, thresholds: Sequence[float]
+    heatmap: NDArray[np.float32],
+    width: int,
+    height: int,
+    thresholds: Sequence[float],
+    step_heatmaps: NDArray[np.float32] | None = None,
 ) -> tuple[Box, ...]:
     """Boxes around what a heat map shows, best score first, smaller before larger.
 
@@ -47,6 +51,8 @@ def find_boxes(
         width: of the radiograph, in pixels.
         height: of the radiograph, in pixels.
         thresholds: fractions of the map's range, each in (0, 1).
+        step_heatmaps: float32 `[steps, rows, columns]`, what each mining step added; a box is
+            of the step that added most where its region is hottest.
 
     Returns:
         Boxes in pixels of the radiograph; none for a flat map, which shows nothing.
@@ -62,22 +68,49 @@ def find_boxes(
     }
     across, down = width / fine.shape[1], height / fine.shape[0]
     boxes = (
-        Box(x0 * across, y0 * down, (x1 - x0) * across, (y1 - y0) * down, peak)
+        Box(
+            x0 * across,
+            y0 * down,
+            (x1 - x0) * across,
+            (y1 - y0) * down,
+            float(fine[peak]),
+            _step(step_heatmaps, peak),
+        )
         for (x0, y0, x1, y1), peak in found.items()
     )
     return tuple(sorted(boxes, key=lambda box: (-box.score, box.width * box.height)))
 
 
+def _step(step_heatmaps: NDArray[np.float32] | None, peak: tuple[int, int]) -> int:
+    if step_heatmaps is None:
+        return 0
+    _, rows, columns = step_heatmaps.shape
+    row, column = peak[0] * rows // WORKING_SIDE, peak[1] * columns // WORKING_SIDE
+    return int(step_heatmaps[:, row, column].argmax())
+
+
 def _regions(
     heatmap: NDArray[np.float32], threshold: float
-) -> list[tuple[tuple[int, int, int, int], float]]:
-    """Corners (x0, y0, x1, y1; last ones exclusive) and peak of each connected region."""
+) -> list[tuple[tuple[int, int, int, int], tuple[int, int]]]:
+    """Corners (x0, y0, x1, y1; last ones exclusive) and peak (row, column) of each region."""
     labels, _ = ndimage.label(heatmap >= threshold)
     return [
         (
             (columns.start, rows.start, columns.stop, rows.stop),
-            # Within the region's own rectangle: a fifth of the time of ndimage.maximum.
-            float(heatmap[rows, columns][labels[rows, columns] == region].max()),
+            _peak(heatmap, labels, region, rows, columns),
         )
         for region, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1)
     ]
+
+
+def _peak(
+    heatmap: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    region: int,
+    rows: slice,
+    columns: slice,
+) -> tuple[int, int]:
+    """Where a region is hottest; within its own rectangle, as ndimage takes five times as long."""
+    inside = np.where(labels[rows, columns] == region, heatmap[rows, columns], -np.inf)
+    row, column = divmod(int(inside.argmax()), inside.shape[1])
+    return rows.start + row, columns.start + column

@@ -135,6 +135,7 @@ class Localizer:
                     radiograph.width,
                     radiograph.height,
                     manifest.box_thresholds[disease],
+                    outputs.step_heatmaps[row, :, index],
                 ),
             )
             for index, disease in enumerate(DISEASES)

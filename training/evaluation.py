@@ -18,6 +18,7 @@ from localization import DISEASES, Box, Localizer, find_boxes
 from localization.boxes import PUBLISHED_THRESHOLDS, enlarge
 from training.areas import disease_areas
 from training.dataset import ChestXray14, read_radiograph
+from training.free_response import AFP, Detections, accuracies
 
 BATCH = 16
 ORIGINAL_SIDE = 1024
@@ -25,6 +26,7 @@ ORIGINAL_SIDE = 1024
 
 IOBB = (0.1, 0.25, 0.5, 0.75, 0.9)
 IOU = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+FREE_RESPONSE_IOU = (0.1, 0.3, 0.5)
 LOCALIZED = DISEASES[:8]
 """The diseases that have official boxes."""
 
@@ -39,6 +41,8 @@ class Shown:
     boxes: list[Rectangle]
     peak: tuple[float, float]
     """x, y of the strongest point."""
+    scores: list[float]
+    """Of the boxes; comparable between radiographs."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +178,7 @@ def patient_groups(targets: list[Target]) -> dict[str, list[Target]]:
 CENTRED = Shown(
     [(ORIGINAL_SIDE / 4, ORIGINAL_SIDE / 4, ORIGINAL_SIDE / 2, ORIGINAL_SIDE / 2)],
     (ORIGINAL_SIDE / 2, ORIGINAL_SIDE / 2),
+    [1.0],
 )
 """A box of half the side in the middle, which no model may be proud of less than."""
 
@@ -184,7 +189,11 @@ def show(heatmap: NDArray[np.float32]) -> Shown:
     fine = enlarge(heatmap)
     row, column = np.unravel_index(np.argmax(fine), fine.shape)
     cell = ORIGINAL_SIDE / fine.shape[0]
-    return Shown([_rectangle(box) for box in boxes], ((column + 0.5) * cell, (row + 0.5) * cell))
+    return Shown(
+        [_rectangle(box) for box in boxes],
+        ((column + 0.5) * cell, (row + 0.5) * cell),
+        [box.score for box in boxes],
+    )
 
 
 def _rectangle(box: Box) -> Rectangle:
@@ -242,7 +251,37 @@ def _score(targets: list[Target], shown: list[Shown], denominator: int) -> dict[
         "mean IoU": float(best.mean()),
         "IoU": {str(t): _found([iou for iou, _ in overlaps], t, denominator) for t in IOU},
         "IoBB": {str(t): _found([iobb for _, iobb in overlaps], t, denominator) for t in IOBB},
+        "free response": {str(t): _free_response(targets, shown, t) for t in FREE_RESPONSE_IOU},
     }
+
+
+def _free_response(targets: list[Target], shown: list[Shown], threshold: float) -> dict[str, float]:
+    found = accuracies(detections(targets, shown, threshold))
+    return {str(afp): float(share) for afp, share in zip(AFP, found, strict=True)}
+
+
+def detections(targets: list[Target], shown: list[Shown], threshold: float) -> Detections:
+    """What a method finds of its targets, and what it shows beside them.
+
+    Args:
+        targets: of one disease, for a curve of that disease.
+        shown: by the method, per target.
+        threshold: a detected box finds a true one where their IoU is above it.
+    """
+    found, false = [], []
+    for target, each in zip(targets, shown, strict=True):
+        enough = overlap(each.boxes, target.boxes)[0] > threshold
+        scores = np.array(each.scores).reshape(-1, 1)
+        found.append(np.where(enough, scores, -np.inf).max(axis=0, initial=-np.inf))
+        false.append(scores[~enough.any(axis=1), 0])
+    patients = np.array([target.patient for target in targets])
+    return Detections(
+        patients,
+        np.concatenate(found),
+        np.repeat(patients, [len(each) for each in found]),
+        np.concatenate(false),
+        np.repeat(patients, [len(each) for each in false]),
+    )
 
 
 def _found(

@@ -6,7 +6,6 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from localization import DISEASES, Manifest, ModelBundle
 from localization.boxes import PUBLISHED_THRESHOLDS
@@ -16,61 +15,13 @@ from training.calibration import Calibration, calibrate, expected_calibration_er
 from training.dataset import ChestXray14, RadiographDataset
 from training.network import LocalizationNetwork
 from training.recipe import Recipe
+from training.served import ServedNetwork
 from training.train import batches, load_network, open_part, save_network
 
 LICENCE = "Apache-2.0"
 CARD = "MODEL_CARD.md"
 WEIGHTS = "network.pth"
 """The trained network itself, to export or train on from; what serves does not need it."""
-
-
-class ServedNetwork(nn.Module):
-    """The network as it is served, over radiograph and mirror image: `forward` is the graph.
-
-    Args:
-        network: trained.
-        side: of the network's input, in pixels.
-        calibration: of its logits.
-        heat: logits `[2, 14]` that are 0 and 1 on each disease's heat map.
-    """
-
-    def __init__(
-        self,
-        network: LocalizationNetwork,
-        side: int,
-        calibration: Calibration,
-        heat: NDArray[np.float64],
-    ) -> None:
-        super().__init__()
-        self.network, self.side = network.eval(), side
-        self.scale: Tensor
-        self.offset: Tensor
-        self.coldest: Tensor
-        self.hottest: Tensor
-        self.register_buffer("scale", torch.tensor(calibration.scale).float())
-        self.register_buffer("offset", torch.tensor(calibration.offset).float())
-        coldest, hottest = torch.tensor(heat).float()[..., None, None]
-        self.register_buffer("coldest", coldest)
-        self.register_buffer("hottest", hottest)
-
-    def forward(self, radiographs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Localize a batch.
-
-        A heat map is linear in the evidence, from the weakest to the strongest that a disease
-        has in any validation radiograph: values compare between radiographs of one disease, and
-        strong evidence keeps its shape, which a sigmoid would flatten.
-
-        Args:
-            radiographs: uint8 `[batch, 1, side, side]`, as `localization` prepares them.
-
-        Returns:
-            `probabilities` `[batch, 14]`, `heatmaps` `[batch, 14, rows, columns]` and
-            `step_heatmaps` `[batch, 1, 14, rows, columns]`, float32 in [0, 1].
-        """
-        logits, maps = self.network.forward_mirrored(enlarge(radiographs, self.side))
-        probabilities = torch.sigmoid(self.scale * logits + self.offset)
-        heatmaps = ((maps - self.coldest) / (self.hottest - self.coldest)).clamp(0, 1)
-        return probabilities, heatmaps, heatmaps[:, None]
 
 
 @torch.inference_mode()
@@ -80,12 +31,12 @@ def predict(
     """A part as it is served: logits `[radiographs, 14]`, and the least and largest `[2, 14]` of
     all cells of each disease's maps."""
     outputs = [
-        network.forward_mirrored(enlarge(batch.radiographs, side))
+        network.evidence(network.features_with_mirror(enlarge(batch.radiographs, side)))
         for batch in batches(dataset, 32, shuffled=False)
     ]
-    logits = torch.cat([logits for logits, _ in outputs])
-    coldest = torch.stack([maps.amin(dim=(0, 2, 3)) for _, maps in outputs]).amin(dim=0)
-    hottest = torch.stack([maps.amax(dim=(0, 2, 3)) for _, maps in outputs]).amax(dim=0)
+    logits = torch.cat([network.pool(maps) for maps in outputs])
+    coldest = torch.stack([maps.amin(dim=(0, 2, 3)) for maps in outputs]).amin(dim=0)
+    hottest = torch.stack([maps.amax(dim=(0, 2, 3)) for maps in outputs]).amax(dim=0)
     return logits.double().numpy(), torch.stack([coldest, hottest]).double().numpy()
 
 
@@ -111,7 +62,7 @@ def export(
     rates = data.part("training")[list(DISEASES)].mean().to_numpy(float)
     calibration = calibrate(logits, labels, rates)
     folder.mkdir(parents=True, exist_ok=True)
-    served = ServedNetwork(network, side, calibration, heat)
+    served = ServedNetwork(network, side, calibration, heat, recipe.mining)
     write_graph(served, recipe.side, folder / GRAPH)
     save_network(recipe, network, folder / WEIGHTS)
     cells = side // recipe.network.stride
@@ -123,7 +74,7 @@ def export(
         diseases=DISEASES,
         side=recipe.side,
         grid=(cells, cells),
-        steps=1,
+        steps=1 if recipe.mining is None else 1 + recipe.mining.steps,
         operating_points=dict(zip(DISEASES, calibration.threshold.round(6).tolist(), strict=True)),
         box_thresholds=dict.fromkeys(DISEASES, PUBLISHED_THRESHOLDS),
         calibration=_describe_calibration(calibration, logits, labels),

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.dataset import Batch
+
 
 class ClassBalancedLoss(nn.Module):
     """Binary cross-entropy with class-balanced weights and a known prior per source.
@@ -43,8 +45,20 @@ class ClassBalancedLoss(nn.Module):
         self.register_buffer("positive_weight", weight)
         self.register_buffer("prior", torch.stack(odds))
 
-    def forward(self, logits: Tensor, labels: Tensor, sources: Tensor) -> Tensor:
-        """Mean loss of logits `[batch, diseases]` against labels of the same shape."""
+    def forward(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Mean loss of logits `[batch, diseases]`."""
         return F.binary_cross_entropy_with_logits(
-            logits + self.prior[sources], labels, pos_weight=self.positive_weight
+            logits + self.prior[batch.sources], batch.labels, pos_weight=self.positive_weight
         )
+
+    def of_positives(self, logits: Tensor, pairs: Tensor, batch: Batch) -> Tensor:
+        """The loss of single labelled diseases, not averaged, weighed as `forward` does.
+
+        Args:
+            logits: `[pairs]`.
+            pairs: long `[pairs, 2]`: radiograph of the batch, disease.
+            batch: for its sources.
+        """
+        rows, diseases = pairs.T
+        prior = self.prior[batch.sources[rows], diseases]
+        return self.positive_weight[diseases] * F.softplus(-(logits + prior))

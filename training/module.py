@@ -10,7 +10,9 @@ from training.areas import mean_area
 from training.augmentation import augment, enlarge
 from training.dataset import Batch
 from training.loss import ClassBalancedLoss
+from training.mining import mine_labelled
 from training.network import LocalizationNetwork
+from training.preservation import KnowledgePreservation
 from training.recipe import Recipe
 
 
@@ -21,14 +23,29 @@ class LocalizationModule(LightningModule):
         recipe: see `training.recipe.Recipe`; kept in the checkpoint.
         labels: float `[images, 14]` of the training part, for the loss.
         sources: long `[images]`.
+        start: weights to begin with, in place of the recipe's pretrained ones; what they do not
+            hold, the spatial context, begins as the identity.
     """
 
-    def __init__(self, recipe: Recipe, labels: Tensor, sources: Tensor) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        labels: Tensor,
+        sources: Tensor,
+        start: LocalizationNetwork | None = None,
+    ) -> None:
         super().__init__()
         self.save_hyperparameters({"recipe": recipe.model_dump()})
         self.recipe = recipe
         self.network = LocalizationNetwork(recipe.network)
+        if start is not None:
+            _take_weights(self.network, start)
         self.loss = ClassBalancedLoss(labels, sources)
+        self.preservation = (
+            KnowledgePreservation(self.network, recipe.preservation)
+            if recipe.preservation is not None
+            else None
+        )
         self._scored: list[tuple[Tensor, Tensor, Tensor]] = []
 
     @property
@@ -51,16 +68,38 @@ class LocalizationModule(LightningModule):
         """Loss of one varied batch, whole or in quarters."""
         images = augment(batch.radiographs, self.recipe.augmentation, self.input_side)
         tiled = torch.rand(()).item() < self.recipe.tiles
-        logits, _ = self.network.forward_tiled(images) if tiled else self.network(images)
-        loss = self.loss(logits, batch.labels, batch.sources)
-        name = "loss/tiled" if tiled else "loss/whole"
-        self.log(name, loss, prog_bar=True, on_step=True, on_epoch=True)
+        network = self.network
+        features = network.features_of_quarters(images) if tiled else network.features(images)
+        maps = network.evidence(features)
+        logits = network.pool(maps)
+        loss = self._log("tiled" if tiled else "whole", self.loss(logits, batch))
+        if self.recipe.mining is not None and not tiled:
+            loss = loss + self._mining_loss(images, features, maps, batch)
+        if self.preservation is not None:
+            responses = self.preservation.respond(images, quarters=tiled)
+            loss = loss + self._log("preservation", self.preservation(logits, maps, responses))
+        return loss
+
+    def _mining_loss(self, images: Tensor, features: Tensor, maps: Tensor, batch: Batch) -> Tensor:
+        """Each labelled disease is asked for again at every step at which it was still there."""
+        recipe = self.recipe.mining
+        assert recipe is not None
+        steps, pairs = mine_labelled(self.network, images, features, maps, batch.labels, recipe)
+        losses = [
+            (self.loss.of_positives(step.logits, pairs, batch) * step.active).sum()
+            for step in steps[1:]
+        ]
+        loss = torch.stack(losses).mean() / batch.labels.numel()
+        return self._log("mining", recipe.weight * loss)
+
+    def _log(self, name: str, loss: Tensor) -> Tensor:
+        self.log(f"loss/{name}", loss, prog_bar=True, on_step=True, on_epoch=True)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss of the unvaried batch; its logits are kept for the end of the epoch."""
         logits, _ = self.network(enlarge(batch.radiographs, self.recipe.input_sides[-1]))
-        loss = self.loss(logits, batch.labels, batch.sources)
+        loss = self.loss(logits, batch)
         self.log("validation/loss", loss, sync_dist=True, batch_size=len(logits))
         self._scored.append((logits, batch.labels, batch.sources))
 
@@ -83,7 +122,8 @@ class LocalizationModule(LightningModule):
     def configure_optimizers(self) -> dict[str, object]:
         """AdamW, a rate for the backbone and one for the rest, warm-up and cosine."""
         backbone = [p for p in self.network.backbone.parameters() if p.requires_grad]
-        rest = [*self.network.aggregation.parameters(), *self.network.head.parameters()]
+        ours = (self.network.aggregation, self.network.context, self.network.head)
+        rest = [parameter for part in ours for parameter in part.parameters()]
         optimizer = torch.optim.AdamW(
             [
                 {"params": backbone, "lr": self.recipe.backbone_learning_rate},
@@ -104,3 +144,10 @@ class LocalizationModule(LightningModule):
             return (step + 1) / warmup
         done = (step - warmup) / max(1, steps - warmup)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def _take_weights(network: LocalizationNetwork, start: LocalizationNetwork) -> None:
+    left = network.load_state_dict(start.state_dict(), strict=False)
+    unexpected = [k for k in left.missing_keys if not k.startswith("context.")]
+    if unexpected or left.unexpected_keys:
+        raise ValueError("The weights to start from are of another network than the recipe's.")

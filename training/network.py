@@ -1,16 +1,14 @@
-"""The network: a backbone, multi-scale aggregation, a heat map per disease, and pooling."""
+"""The network: a backbone, multi-scale aggregation (MSA), a heat map per disease, and pooling."""
 
-import importlib
-from importlib.util import find_spec
-from pathlib import Path
 from typing import NamedTuple
 
-import timm
 import torch
 from torch import Tensor, nn
 
 from localization import DISEASES
+from training.backbone import build_backbone
 from training.geometry import first_cell_centres, resampling_matrix
+from training.pooling import AveragePooling, LogSumExpPooling
 from training.recipe import NetworkRecipe
 
 
@@ -81,84 +79,44 @@ def align(feature: Tensor, source_stride: int, places: Places, stride: int) -> T
     return down @ feature @ across.T
 
 
-class LogSumExpPooling(nn.Module):
-    """A smooth maximum over a map, `log(mean(exp(r x))) / r` (Pinheiro & Collobert 2015, eq. 6).
-
-    Wang et al. 2017 (eq. 2) use it for ChestX-ray14.
-    """
-
-    def __init__(self, sharpness: float) -> None:
-        super().__init__()
-        self.sharpness = sharpness
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """`[batch, diseases, rows, columns]` -> `[batch, diseases]`."""
-        scaled = self.sharpness * maps.flatten(2)
-        mean = scaled.logsumexp(dim=2) - torch.log(torch.tensor(float(scaled.shape[2])))
-        return mean / self.sharpness
-
-
-class AveragePooling(nn.Module):
-    """The mean over a map: with the last stage alone, class activation mapping (Zhou 2016)."""
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """`[batch, diseases, rows, columns]` -> `[batch, diseases]`."""
-        return maps.flatten(2).mean(dim=2)
-
-
-def _pretrained_weights(source: str) -> dict[str, Tensor]:
-    """A state dict from a file, or from an installed package that holds one `.pth` file."""
-    if Path(source).is_file():
-        return torch.load(source, map_location="cpu", weights_only=True)
-    module = source.replace("-", "_").removesuffix("_model") + "_model"
-    if find_spec(module) is None:
-        raise FileNotFoundError(f"Weights {source!r}: no such file, no such installed package.")
-    folder = Path(str(importlib.import_module(module).__file__)).parent
-    [file] = folder.rglob("*.pth")
-    return torch.load(file, map_location="cpu", weights_only=True)
-
-
-def _build_backbone(recipe: NetworkRecipe) -> nn.Module:
-    backbone = timm.create_model(recipe.backbone, features_only=True, out_indices=recipe.stages)
-    if recipe.weights is not None:
-        _load_in_order(backbone, _pretrained_weights(recipe.weights))
-    for name in recipe.frozen:
-        backbone.get_submodule(name).requires_grad_(False)
-    return backbone
-
-
 def _channels(values: tuple[float, ...]) -> Tensor:
     return torch.tensor(values)[None, :, None, None]
 
 
-def _load_in_order(backbone: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Load tensors by their order: other code bases name the same layers differently.
+class SpatialContext(nn.Module):
+    """Lets a cell of the aggregated map see its neighbours; begins as the identity.
 
-    `features_only` drops the classifier, which comes last. Shapes and the last part of each name
-    (`weight`, `running_mean`, ...) must agree.
+    What the cells beside a hidden region say depends on it through this module alone, so it is
+    what a mining step runs again. It has no batch normalisation, whose statistics hidden maps
+    would shift.
     """
-    own = backbone.state_dict()
-    given = dict(list(weights.items())[: len(own)])
-    if _outline(own) != _outline(given):
-        raise ValueError("The pretrained weights do not fit the backbone.")
-    backbone.load_state_dict(dict(zip(own, given.values(), strict=True)))
 
+    def __init__(self, width: int, kernel: int) -> None:
+        super().__init__()
+        self.around = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.activation = nn.ReLU()
+        self.mix = nn.Conv2d(width, width, 1)
+        nn.init.zeros_(self.mix.weight)
+        assert self.mix.bias is not None
+        nn.init.zeros_(self.mix.bias)
 
-def _outline(weights: dict[str, Tensor]) -> list[tuple[str, tuple[int, ...]]]:
-    return [(name.rpartition(".")[2], tuple(t.shape)) for name, t in weights.items()]
+    def forward(self, features: Tensor) -> Tensor:
+        """`[batch, width, rows, columns]` -> the same shape."""
+        return features + self.mix(self.activation(self.around(features)))
 
 
 class LocalizationNetwork(nn.Module):
     """A heat map of logits per disease, learned from image labels alone.
 
-    `pool` turns the maps into the logits that the labels supervise, so whatever raises a
-    disease's probability stands somewhere on its map.
+    Three parts: `features` (backbone and aggregation), `evidence` (a map per disease) and `pool`,
+    which turns maps into the logits that the labels supervise, so whatever raises a disease's
+    probability stands somewhere on its map.
     """
 
     def __init__(self, recipe: NetworkRecipe, diseases: int = len(DISEASES)) -> None:
         super().__init__()
         self.recipe = recipe
-        self.backbone = _build_backbone(recipe)
+        self.backbone = build_backbone(recipe)
         # What the backbone's pretrained weights saw, in its three colour channels.
         self.mean: Tensor
         self.deviation: Tensor
@@ -174,6 +132,7 @@ class LocalizationNetwork(nn.Module):
         )
         width = recipe.width if len(channels) > 1 else channels[0]
         self._first_centres: dict[int, list[float]] = {}
+        self.context = SpatialContext(width, recipe.context) if recipe.context else nn.Identity()
         self.dropout = nn.Dropout2d(recipe.dropout)
         self.head = nn.Conv2d(width, diseases, 1)
         self.pool = (
@@ -193,21 +152,60 @@ class LocalizationNetwork(nn.Module):
             self.backbone.get_submodule(name).eval()
         return self
 
-    def maps(self, radiographs: Tensor) -> Tensor:
-        """Heat maps of logits.
+    def features(self, radiographs: Tensor) -> Tensor:
+        """The aggregated map.
 
         Args:
             radiographs: float `[batch, 1, height, width]` in [0, 1], sides multiples of the
-                recipe's stride (`forward_tiled`: of its double).
+                recipe's stride.
 
         Returns:
-            float `[batch, diseases, height / stride, width / stride]`.
+            float `[batch, width, height / stride, width / stride]`.
         """
         height, width = radiographs.shape[-2:]
         images = (radiographs - self.mean) / self.deviation
-        features = self.backbone(images.contiguous(memory_format=torch.channels_last))
-        aggregated = self.aggregation(features, self._places(height, width))
-        return self.head(self.dropout(aggregated))
+        stages = self.backbone(images.contiguous(memory_format=torch.channels_last))
+        return self.aggregation(stages, self._places(height, width))
+
+    def features_of_quarters(self, radiographs: Tensor) -> Tensor:
+        """As `features`, but the backbone sees each quarter of a radiograph on its own.
+
+        A deep cell's receptive field spans the whole chest, so its evidence need not lie under
+        it. A quarter holds no evidence of its neighbours. Sides are multiples of twice the
+        recipe's stride.
+        """
+        return join_quarters(self.features(split_into_quarters(radiographs)))
+
+    def features_with_mirror(self, radiographs: Tensor) -> Tensor:
+        """As `features`, the mean over the radiograph and its mirror image."""
+        both = self.features(torch.cat([radiographs, radiographs.flip(-1)]))
+        straight, mirrored = both.unflatten(0, (2, -1))
+        return (straight + mirrored.flip(-1)) / 2
+
+    def evidence(self, features: Tensor) -> Tensor:
+        """Heat maps of logits `[batch, diseases, rows, columns]` of an aggregated map."""
+        return self.head(self.dropout(self.context(features)))
+
+    def evidence_of(self, features: Tensor, diseases: Tensor) -> Tensor:
+        """One disease's map of each aggregated map, as when something is hidden from it alone.
+
+        Args:
+            features: float `[maps, width, rows, columns]`.
+            diseases: long `[maps]`, which disease is asked for.
+
+        Returns:
+            float `[maps, rows, columns]`.
+        """
+        seen = self.dropout(self.context(features))
+        weight, bias = self.head.weight[diseases, :, 0, 0], self.head.bias[diseases]
+        return (weight[:, None] @ seen.flatten(2)).unflatten(2, seen.shape[-2:])[:, 0] + bias[
+            :, None, None
+        ]
+
+    def forward(self, radiographs: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits `[batch, diseases]` and the maps that they were pooled from."""
+        maps = self.evidence(self.features(radiographs))
+        return self.pool(maps), maps
 
     def _places(self, height: int, width: int) -> list[Places]:
         cells = height // self.recipe.stride, width // self.recipe.stride
@@ -219,26 +217,6 @@ class LocalizationNetwork(nn.Module):
         if side not in self._first_centres:
             self._first_centres[side] = first_cell_centres(self.backbone, self.strides, side)
         return self._first_centres[side]
-
-    def forward(self, radiographs: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits `[batch, diseases]` and the maps that they were pooled from; see `maps`."""
-        maps = self.maps(radiographs)
-        return self.pool(maps), maps
-
-    def forward_mirrored(self, radiographs: Tensor) -> tuple[Tensor, Tensor]:
-        """As `forward`, the mean over the radiograph and its mirror image."""
-        logits, maps = self(torch.cat([radiographs, radiographs.flip(-1)]))
-        straight, mirrored = maps.unflatten(0, (2, -1))
-        return logits.unflatten(0, (2, -1)).mean(0), (straight + mirrored.flip(-1)) / 2
-
-    def forward_tiled(self, radiographs: Tensor) -> tuple[Tensor, Tensor]:
-        """As `forward`, but the network sees each quarter of a radiograph on its own.
-
-        A deep cell's receptive field spans the whole chest, so its evidence need not lie under
-        it. A quarter holds no evidence of its neighbours: what the map shows in it was in it.
-        """
-        maps = join_quarters(self.maps(split_into_quarters(radiographs)))
-        return self.pool(maps), maps
 
 
 def split_into_quarters(images: Tensor) -> Tensor:

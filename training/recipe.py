@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 RECIPES = files("training") / "recipes"
 
@@ -28,6 +28,9 @@ class NetworkRecipe(Values):
     """Input pixels from one heat-map cell to the next."""
     width: int = 128
     """Channels of the aggregated feature map."""
+    context: int = 0
+    """Side of the neighbourhood, in cells, that a heat-map cell sees of the aggregated map; 0: its
+    own cell alone."""
     dropout: float = 0.0
     pooling: Literal["log-sum-exp", "average"] = "log-sum-exp"
     sharpness: float = Field(default=5.0, gt=0)
@@ -44,6 +47,33 @@ class AugmentationRecipe(Values):
     contrast: float = 0.25
     brightness: float = 0.1
     blur: float = 0.5
+
+
+class MiningRecipe(Values):
+    """Attention mining; see `training.mining`."""
+
+    where: Literal["features", "image"] = "features"
+    """What is hidden: cells of the aggregated map, or pixels of the radiograph."""
+    mask: Literal["hard", "soft"] = "hard"
+    threshold: float = Field(default=0.6, gt=0, lt=1)
+    """A cell above this share of the range of its disease's map is hidden."""
+    slope: float = 20.0
+    """Of a soft mask's sigmoid, over the map's range."""
+    steps: int = Field(default=2, ge=1)
+    stop: float = 0.0
+    """Mining of a disease ends where its logit is less: what is left does not speak for it. The
+    loss knows each disease's rate, so 0 is evidence neither for nor against."""
+    weight: float = 0.3
+    """Of the mining loss beside the classification loss."""
+
+
+class PreservationRecipe(Values):
+    """Knowledge preservation; see `training.preservation`."""
+
+    logits: float = 1.0
+    """Weight of the squared difference of the logits to those of the original network."""
+    maps: float = 0.1
+    """Weight of the squared difference of the heat maps."""
 
 
 class Recipe(Values):
@@ -66,8 +96,19 @@ class Recipe(Values):
     """Share of the steps that show the network four quarters in place of one radiograph."""
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
     seed: int = 0
+    start: str | None = None
+    """A checkpoint, or a bundle's trained network, whose weights the run begins with."""
+    mining: MiningRecipe | None = None
+    preservation: PreservationRecipe | None = None
+    """Needs `start`: the original network."""
     network: NetworkRecipe
     augmentation: AugmentationRecipe = AugmentationRecipe()
+
+    @model_validator(mode="after")
+    def _preserves_something(self) -> "Recipe":
+        if self.preservation is not None and self.start is None:
+            raise ValueError("preservation needs `start`, the network that is to be preserved")
+        return self
 
     @classmethod
     def load(cls, name: str) -> "Recipe":

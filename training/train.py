@@ -55,7 +55,7 @@ def train(
         progress: show a bar.
 
     Raises:
-        FileNotFoundError: there is nothing to resume.
+        FileNotFoundError: there is nothing to resume, or no checkpoint to start from.
         FileExistsError: the folder holds another run.
     """
     last = output / LAST
@@ -68,7 +68,8 @@ def train(
     validation = open_part(data, "validation", recipe.side, cache)
     output.mkdir(parents=True, exist_ok=True)
     (output / "missing.txt").write_text("".join(f"{stem}\n" for stem in data.missing))
-    module = LocalizationModule(recipe, training.labels, training.sources)
+    start = load_network(Path(recipe.start))[1] if recipe.start is not None else None
+    module = LocalizationModule(recipe, training.labels, training.sources, start)
     trainer = Trainer(
         max_epochs=recipe.epochs,
         precision=recipe.precision,

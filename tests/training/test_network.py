@@ -7,13 +7,8 @@ from torch import nn
 
 from localization import DISEASES
 from training.geometry import first_cell_centres, resampling_matrix
-from training.network import (
-    AveragePooling,
-    LocalizationNetwork,
-    LogSumExpPooling,
-    join_quarters,
-    split_into_quarters,
-)
+from training.network import LocalizationNetwork, join_quarters, split_into_quarters
+from training.pooling import AveragePooling, LogSumExpPooling
 from training.recipe import Recipe
 
 
@@ -114,7 +109,7 @@ def test_a_quarter_shows_nothing_of_its_neighbours(network: LocalizationNetwork)
     images = torch.rand(1, 1, 96, 96)
     changed = images.clone()
     changed[..., 48:, 48:] = 0
-    maps, others = network.forward_tiled(images)[1], network.forward_tiled(changed)[1]
+    maps, others = (network.features_of_quarters(each) for each in (images, changed))
     assert torch.allclose(maps[..., :3, :], others[..., :3, :], atol=1e-6)
     assert not torch.allclose(maps[..., 3:, 3:], others[..., 3:, 3:], atol=1e-6)
 

@@ -15,9 +15,10 @@ from service.settings import Settings
 from training.augmentation import enlarge
 from training.calibration import Calibration
 from training.dataset import ChestXray14
-from training.export import WEIGHTS, ServedNetwork, export, write_graph
+from training.export import WEIGHTS, export, write_graph
 from training.network import LocalizationNetwork
-from training.recipe import Recipe
+from training.recipe import MiningRecipe, Recipe
+from training.served import ServedNetwork
 from training.train import LAST, load_network, train
 
 
@@ -79,21 +80,27 @@ def test_to_resume_a_run_that_never_was_is_refused(
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("name", ["lite0", "cam"])
-def test_the_exported_graph_says_what_torch_says(name: str, tmp_path: Path) -> None:
-    """Parity to 1e-4, for one radiograph and for a batch, of networks as they ship."""
+@pytest.mark.parametrize(
+    ("name", "mining"),
+    [("lite0", None), ("cam", None), ("lite0", MiningRecipe(steps=2)), ("cam", MiningRecipe())],
+)
+def test_the_exported_graph_says_what_torch_says(
+    name: str, mining: MiningRecipe | None, tmp_path: Path
+) -> None:
+    """Parity to 1e-4, step by step, for one radiograph and for a batch."""
     torch.manual_seed(0)
     recipe = Recipe.load(name)
-    network = LocalizationNetwork(recipe.network).eval()
-    torch.nn.init.normal_(network.head.weight, std=0.3)
+    network = _taught_at_random(recipe, 5 if mining else 0)
     random = np.random.default_rng(0)
     inputs = random.integers(0, 256, (5, 1, recipe.side, recipe.side), np.uint8)
-    calibration = Calibration(*random.uniform(0.3, 0.9, (3, len(DISEASES))))
+    scale, offset = random.uniform(0.3, 0.9, (2, len(DISEASES)))
+    # Some diseases are found in some radiographs: those are mined, the others are not.
+    calibration = Calibration(scale, offset, np.full(len(DISEASES), 0.6))
     side = recipe.input_sides[-1]
     # As export does, over the maps' whole range: nothing may hide at 0 or 1.
-    _, maps = network.forward_mirrored(enlarge(torch.tensor(inputs), side))
+    maps = network.evidence(network.features_with_mirror(enlarge(torch.tensor(inputs), side)))
     heat = torch.stack([maps.amin(dim=(0, 2, 3)), maps.amax(dim=(0, 2, 3))]).numpy()
-    served = ServedNetwork(network, side, calibration, heat)
+    served = ServedNetwork(network, side, calibration, heat, mining)
     write_graph(served, recipe.side, tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     for rows in (slice(0, 1), slice(0, 5)):
@@ -101,6 +108,19 @@ def test_the_exported_graph_says_what_torch_says(name: str, tmp_path: Path) -> N
         for ours, theirs in zip(served(torch.tensor(inputs[rows])), exported, strict=True):
             assert np.ptp(theirs) > 0.1
             np.testing.assert_allclose(theirs, ours.numpy(), atol=1e-4)
+    steps = exported[2]
+    assert steps.shape[1] == (1 if mining is None else 3)
+    assert all(steps[:, step].max() > 0 for step in range(steps.shape[1]))
+    # Each cell was added by one step at most.
+    assert (np.count_nonzero(steps, axis=1) <= 1).all()
+
+
+def _taught_at_random(recipe: Recipe, context: int) -> LocalizationNetwork:
+    network = LocalizationNetwork(recipe.network.model_copy(update={"context": context})).eval()
+    torch.nn.init.normal_(network.head.weight, std=0.3)
+    if context:
+        torch.nn.init.normal_(network.context.mix.weight, std=0.05)
+    return network
 
 
 @torch.inference_mode()
@@ -111,7 +131,7 @@ def test_the_shipped_graph_is_the_shipped_network() -> None:
     random = np.random.default_rng(0)
     inputs = random.integers(0, 256, (2, 1, recipe.side, recipe.side), np.uint8)
     images = enlarge(torch.tensor(inputs), recipe.input_sides[-1])
-    logits, _ = network.forward_mirrored(images)
+    logits = network.pool(network.evidence(network.features_with_mirror(images)))
     scale, offset = (torch.tensor(bundle.manifest.calibration[k]) for k in ("scale", "offset"))
     served = Localizer(bundle, provider="cpu").infer(inputs)
     expected = torch.sigmoid(scale * logits + offset).numpy()

@@ -1,0 +1,109 @@
+"""The network as it is served: its `forward` is the exported graph."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from training.augmentation import enlarge
+from training.calibration import Calibration
+from training.mining import Step, hide_features, mine
+from training.network import LocalizationNetwork
+from training.recipe import MiningRecipe
+
+
+class ServedNetwork(nn.Module):
+    """Localizes over radiograph and mirror image, and mines every disease that it finds.
+
+    The backbone runs once. A mining step hides cells of the aggregated map and runs again what
+    comes after it, for all diseases in one batch, whatever training hid.
+
+    Args:
+        network: trained.
+        side: of the network's input, in pixels.
+        calibration: of its logits.
+        heat: logits `[2, 14]` that are 0 and 1 on each disease's heat map.
+        mining: what is hidden, and how often; without it, one look is all.
+    """
+
+    def __init__(
+        self,
+        network: LocalizationNetwork,
+        side: int,
+        calibration: Calibration,
+        heat: NDArray[np.float64],
+        mining: MiningRecipe | None = None,
+    ) -> None:
+        super().__init__()
+        self.network, self.side, self.mining = network.eval(), side, mining
+        self.scale: Tensor
+        self.offset: Tensor
+        self.threshold: Tensor
+        self.coldest: Tensor
+        self.hottest: Tensor
+        self.register_buffer("scale", torch.tensor(calibration.scale).float())
+        self.register_buffer("offset", torch.tensor(calibration.offset).float())
+        self.register_buffer("threshold", torch.tensor(calibration.threshold).float())
+        coldest, hottest = torch.tensor(heat).float()[..., None, None]
+        self.register_buffer("coldest", coldest)
+        self.register_buffer("hottest", hottest)
+
+    def forward(self, radiographs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Localize a batch.
+
+        A heat map is linear in the evidence, from the weakest to the strongest that a disease
+        has in any validation radiograph: values compare between radiographs of one disease, and
+        strong evidence keeps its shape, which a sigmoid would flatten.
+
+        Args:
+            radiographs: uint8 `[batch, 1, side, side]`, as `localization` prepares them.
+
+        Returns:
+            `probabilities` `[batch, 14]` of the unhidden look, `heatmaps` `[batch, 14, rows,
+            columns]` fused from all looks, and `step_heatmaps` `[batch, looks, 14, rows,
+            columns]`, what each look added; float32 in [0, 1].
+        """
+        features = self.network.features_with_mirror(enlarge(radiographs, self.side))
+        maps = self.network.evidence(features)
+        probabilities = self._probabilities(self.network.pool(maps))
+        if self.mining is None:
+            heatmaps = self._heat(maps)
+            return probabilities, heatmaps, heatmaps[:, None]
+        looks = self._looks(features, maps, self.mining)
+        added = self._added(looks)
+        heatmaps = torch.stack([self._heat(maps), *added[1:]]).amax(dim=0)
+        return probabilities, heatmaps, torch.stack(added, dim=1)
+
+    def _looks(self, features: Tensor, maps: Tensor, mining: MiningRecipe) -> list[Step]:
+        """Mine all diseases of all radiographs; each step's tensors `[batch, 14, ...]`."""
+        batch, count = maps.shape[:2]  # Not `len`, which would make the batch a constant.
+        asked = torch.arange(count).expand(batch, -1).flatten()
+        seen = features[:, None].expand(-1, count, -1, -1, -1).flatten(0, 1)
+        look = hide_features(self.network, seen, asked)
+
+        def stop(logits: Tensor) -> Tensor:
+            found = self._probabilities(logits.unflatten(0, (-1, count)))
+            return (found < self.threshold).flatten()
+
+        steps = mine(maps.flatten(0, 1), look, self.network.pool.visible, stop, mining)
+        return [Step(*(part.unflatten(0, (-1, count)) for part in step)) for step in steps]
+
+    def _added(self, looks: list[Step]) -> list[Tensor]:
+        """What each look adds to the heat map: the region that it found, which the next one hides.
+
+        A look counts for as much as the disease's probability has outlasted the hiding, and for
+        nothing once it fell below its operating point. The last look adds all that it sees.
+        """
+        first = self._probabilities(looks[0].logits)
+        added = []
+        for look, following in zip(looks, [*looks[1:], None], strict=True):
+            kept = following.visible if following is not None else torch.zeros_like(look.visible)
+            share = (self._probabilities(look.logits) / first).clamp(max=1) * look.active
+            added.append(self._heat(look.maps) * (look.visible - kept) * share[..., None, None])
+        return added
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        return torch.sigmoid(self.scale * logits + self.offset)
+
+    def _heat(self, maps: Tensor) -> Tensor:
+        return ((maps - self.coldest) / (self.hottest - self.coldest)).clamp(0, 1)
