@@ -105,7 +105,7 @@ def _regions(
 
 def _peak(
     heatmap: NDArray[np.float32],
-    labels: NDArray[np.int32],
+    labels: NDArray[np.integer],
     region: int,
     rows: slice,
     columns: slice,

@@ -243,7 +243,7 @@ def score_localization(
 
 def _score(targets: list[Target], shown: list[Shown], denominator: int) -> dict[str, Any]:
     overlaps = [overlap(s.boxes, t.boxes) for s, t in zip(shown, targets, strict=True)]
-    hits = [_inside(s.peak, box) for s, t in zip(shown, targets, strict=True) for box in t.boxes]
+    hits = [inside(s.peak, box) for s, t in zip(shown, targets, strict=True) for box in t.boxes]
     best = np.concatenate([iou.max(axis=0, initial=0) for iou, _ in overlaps])
     return {
         "boxes": len(hits),
@@ -306,7 +306,8 @@ def overlap(
     return intersection / (area_a + area_b - intersection), intersection / area_a
 
 
-def _inside(point: tuple[float, float], box: Rectangle) -> bool:
+def inside(point: tuple[float, float], box: Rectangle) -> bool:
+    """Whether a point x, y lies in a box: what the pointing game counts."""
     x, y, width, height = box
     return x <= point[0] < x + width and y <= point[1] < y + height
 

@@ -18,6 +18,9 @@ from training.recipe import MiningRecipe
 Look = Callable[[Tensor], Tensor]
 """From what is visible, `[maps, rows, columns]` in [0, 1], to evidence of the same shape."""
 
+See = Callable[[Tensor], Tensor]
+"""From radiographs `[batch, 1, height, width]` to their aggregated maps."""
+
 
 class Step(NamedTuple):
     """One look at what the steps before have left; each tensor's first axis is the map."""
@@ -93,11 +96,14 @@ def hide_features(network: LocalizationNetwork, features: Tensor, diseases: Tens
     return lambda visible: network.evidence_of(features * visible[:, None], diseases)
 
 
-def hide_pixels(network: LocalizationNetwork, radiographs: Tensor, diseases: Tensor) -> Look:
+def hide_pixels(
+    network: LocalizationNetwork, see: See, radiographs: Tensor, diseases: Tensor
+) -> Look:
     """A look that hides pixels under their mean, and runs the whole network again.
 
     Args:
         network: the whole of it looks.
+        see: `network.features`, or that of quarters.
         radiographs: `[maps, 1, height, width]` in [0, 1].
         diseases: long `[maps]`.
     """
@@ -105,14 +111,14 @@ def hide_pixels(network: LocalizationNetwork, radiographs: Tensor, diseases: Ten
 
     def look(visible: Tensor) -> Tensor:
         mask = F.interpolate(visible[:, None], size=radiographs.shape[-2:])
-        seen = network.features(torch.lerp(fill, radiographs, mask))
-        return network.evidence_of(seen, diseases)
+        return network.evidence_of(see(torch.lerp(fill, radiographs, mask)), diseases)
 
     return look
 
 
 def mine_labelled(
     network: LocalizationNetwork,
+    see: See,
     radiographs: Tensor,
     features: Tensor,
     maps: Tensor,
@@ -123,6 +129,7 @@ def mine_labelled(
 
     Args:
         network: in training.
+        see: `network.features`, or that of quarters, as the unhidden pass saw.
         radiographs: float `[batch, 1, height, width]`.
         features: their aggregated maps.
         maps: the evidence of the unhidden pass, `[batch, diseases, rows, columns]`.
@@ -137,7 +144,7 @@ def mine_labelled(
     look = (
         hide_features(network, features[rows], diseases)
         if recipe.where == "features"
-        else hide_pixels(network, radiographs[rows], diseases)
+        else hide_pixels(network, see, radiographs[rows], diseases)
     )
     first = maps[rows, diseases]
     return mine(first, look, network.pool.visible, lambda z: z < recipe.stop, recipe), pairs

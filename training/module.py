@@ -10,7 +10,7 @@ from training.areas import mean_area
 from training.augmentation import augment, enlarge
 from training.dataset import Batch
 from training.loss import ClassBalancedLoss
-from training.mining import mine_labelled
+from training.mining import Step, mine_labelled
 from training.network import LocalizationNetwork
 from training.preservation import KnowledgePreservation
 from training.recipe import Recipe
@@ -69,28 +69,29 @@ class LocalizationModule(LightningModule):
         images = augment(batch.radiographs, self.recipe.augmentation, self.input_side)
         tiled = torch.rand(()).item() < self.recipe.tiles
         network = self.network
-        features = network.features_of_quarters(images) if tiled else network.features(images)
+        see = network.features_of_quarters if tiled else network.features
+        features = see(images)
         maps = network.evidence(features)
         logits = network.pool(maps)
         loss = self._log("tiled" if tiled else "whole", self.loss(logits, batch))
-        if self.recipe.mining is not None and not tiled:
-            loss = loss + self._mining_loss(images, features, maps, batch)
+        if self.recipe.mining is not None:
+            mined = mine_labelled(
+                network, see, images, features, maps, batch.labels, self.recipe.mining
+            )
+            loss = loss + self._log("mining", self._mining_loss(*mined, batch))
         if self.preservation is not None:
             responses = self.preservation.respond(images, quarters=tiled)
             loss = loss + self._log("preservation", self.preservation(logits, maps, responses))
         return loss
 
-    def _mining_loss(self, images: Tensor, features: Tensor, maps: Tensor, batch: Batch) -> Tensor:
+    def _mining_loss(self, steps: list[Step], pairs: Tensor, batch: Batch) -> Tensor:
         """Each labelled disease is asked for again at every step at which it was still there."""
-        recipe = self.recipe.mining
-        assert recipe is not None
-        steps, pairs = mine_labelled(self.network, images, features, maps, batch.labels, recipe)
+        assert self.recipe.mining is not None
         losses = [
             (self.loss.of_positives(step.logits, pairs, batch) * step.active).sum()
             for step in steps[1:]
         ]
-        loss = torch.stack(losses).mean() / batch.labels.numel()
-        return self._log("mining", recipe.weight * loss)
+        return self.recipe.mining.weight * torch.stack(losses).mean() / batch.labels.numel()
 
     def _log(self, name: str, loss: Tensor) -> Tensor:
         self.log(f"loss/{name}", loss, prog_bar=True, on_step=True, on_epoch=True)

@@ -63,9 +63,14 @@ def test_hidden_pixels_have_no_influence(network: LocalizationNetwork, radiograp
     # The fill is the mean, so what stands there is turned around, not made brighter.
     changed[..., 32:64, 16:48] = radiographs[..., 32:64, 16:48].flip(-1, -2)
     diseases = torch.tensor([0, 1, 2])
-    says = [hide_pixels(network, r, diseases)(visible) for r in (radiographs, changed)]
+    says = [
+        hide_pixels(network, network.features, r, diseases)(visible) for r in (radiographs, changed)
+    ]
     assert torch.allclose(says[0], says[1], atol=1e-5)
-    sees = [hide_pixels(network, r, diseases)(torch.ones(3, 6, 6)) for r in (radiographs, changed)]
+    sees = [
+        hide_pixels(network, network.features, r, diseases)(torch.ones(3, 6, 6))
+        for r in (radiographs, changed)
+    ]
     assert not torch.allclose(sees[0], sees[1], atol=1e-5)
 
 
@@ -112,7 +117,9 @@ def test_a_disease_without_a_label_is_never_mined(
     labels[0, 4] = labels[2, 4] = labels[2, 9] = 1
     features = network.features(radiographs)
     maps = network.evidence(features)
-    steps, pairs = mine_labelled(network, radiographs, features, maps, labels, MiningRecipe())
+    steps, pairs = mine_labelled(
+        network, network.features, radiographs, features, maps, labels, MiningRecipe()
+    )
     assert pairs.tolist() == [[0, 4], [2, 4], [2, 9]]
     assert all(len(step.maps) == 3 for step in steps)
     assert torch.equal(steps[0].maps, torch.stack([maps[0, 4], maps[2, 4], maps[2, 9]]))

@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from training.comparison import NAMES, compare, figures
+from training.evaluation import Shown, Target
+
+TRUE = (100.0, 100.0, 100.0, 100.0)
+
+
+def targets(count: int) -> list[Target]:
+    return [Target(str(p), 10 * p, "Mass" if p % 2 else "Nodule", [TRUE]) for p in range(count)]
+
+
+def show(good: bool) -> Shown:
+    return (
+        Shown([TRUE], (150, 150), [0.9]) if good else Shown([(800, 800, 9, 9)], (804, 804), [0.9])
+    )
+
+
+def test_a_method_is_no_better_than_itself() -> None:
+    shown = [show(patient % 3 == 0) for patient in range(60)]
+    for difference in compare(targets(60), shown, shown).values():
+        assert (difference.value, difference.low, difference.high) == (0, 0, 0)
+
+
+def test_a_clear_gain_excludes_nought_and_a_single_box_does_not() -> None:
+    none = [show(False)] * 60
+    clear = compare(targets(60), [show(p % 2 == 0) for p in range(60)], none)["pointing game"]
+    assert clear.value == pytest.approx(0.5)
+    assert 0.3 < clear.low < 0.5 < clear.high < 0.7
+    single = compare(targets(60), [show(p == 0) for p in range(60)], none)["pointing game"]
+    assert single.low == 0
+
+
+def test_patients_are_drawn_not_boxes() -> None:
+    """Sixty boxes of two patients say no more than two patients do."""
+    two = [Target(str(box), box % 2, "Mass", [TRUE]) for box in range(60)]
+    shown = [show(box % 2 == 0) for box in range(60)]
+    gain = compare(two, shown, [show(False)] * 60)["pointing game"]
+    assert (gain.low, gain.high) == (0, 1)
+
+
+def test_figures_are_those_of_the_protocol() -> None:
+    found = figures(targets(4), [show(True), show(True), show(True), show(False)])
+    assert list(found) == list(NAMES)
+    assert found["pointing game"] == 0.75
+    # Nodules are found; of the masses the one found has the same score as the false box.
+    assert found["Acc at T(IoU) 0.5, AFP 1.0"] == pytest.approx(np.mean([1.0, 0.5]))

@@ -1,0 +1,229 @@
+"""The study: one table of what attention mining, preservation and aggregation each bring.
+
+A row is a recipe. Rows are trained, exported and scored one after another; what is finished is
+not done again, and what was interrupted goes on from its last epoch.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from localization import DISEASES, Localizer, ModelBundle
+from localization.bundle import MANIFEST
+from training.comparison import compare, figures
+from training.dataset import ChestXray14
+from training.evaluation import (
+    CENTRED,
+    Predictions,
+    Shown,
+    Target,
+    coverage,
+    patient_groups,
+    predict,
+    read_targets,
+    score_classification,
+    score_localization,
+    show,
+)
+from training.export import export
+from training.recipe import MiningRecipe, PreservationRecipe, Recipe, Values
+from training.train import BEST, LAST, train
+
+Group = Literal["all patients", "even patients", "odd patients"]
+
+
+class Row(Values):
+    """One line of the table: a classification stage, and how it goes on."""
+
+    stage: str
+    context: int = 0
+    mining: MiningRecipe | None = None
+    preservation: PreservationRecipe | None = None
+
+
+class Study(Values):
+    """What is compared; `training/study.yaml` is the shipped one."""
+
+    stages: dict[str, str]
+    """By name, the recipe of each classification stage."""
+    refinement: dict[str, Any]
+    """Values of every row's second stage, in place of those of its first."""
+    baseline: str
+    """The row that all others are compared with."""
+    rows: dict[str, Row]
+
+    @classmethod
+    def load(cls, file: Path | None = None) -> "Study":
+        """Read a study; without a file, the shipped one."""
+        text = file.read_text() if file else (files("training") / "study.yaml").read_text()
+        return cls.model_validate(yaml.safe_load(text))
+
+    def recipe(self, name: str, start: Path) -> Recipe:
+        """The recipe of a row's second stage, from the weights of its first."""
+        row = self.rows[name]
+        first = Recipe.load(self.stages[row.stage])
+        network = first.network.model_dump() | {"context": row.context}
+        values = first.model_dump() | self.refinement
+        return Recipe.model_validate(
+            values
+            | {
+                "name": name,
+                "start": str(start),
+                "mining": row.mining,
+                "preservation": row.preservation,
+                "network": network,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a row's model says of the test part."""
+
+    predictions: Predictions
+    seconds: float
+    """Median of one radiograph's inference, alone."""
+
+
+def run_study(
+    study: Study,
+    data: ChestXray14,
+    output: Path,
+    cache: Path,
+    starts: dict[str, Path],
+    *,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Train, export and score every row that is not there yet; returns all figures.
+
+    Args:
+        study: the rows.
+        data: the official files.
+        output: a folder per stage and per row, and `study.json`.
+        cache: folder of decoded radiographs.
+        starts: weights of classification stages that are trained already, by the stage's name.
+        progress: show bars.
+    """
+    for stage, name in study.stages.items():
+        if stage not in starts:
+            recipe = Recipe.load(name)
+            starts[stage] = _trained(recipe, data, output / stage, cache, progress=progress)
+    results = {}
+    for name, row in study.rows.items():
+        folder = output / name
+        if not (folder / "bundle" / MANIFEST).is_file():
+            recipe = study.recipe(name, starts[row.stage])
+            checkpoint = _trained(recipe, data, folder, cache, progress=progress)
+            export(checkpoint, data, cache, folder / "bundle", "0.0.0")
+        results[name] = _result(ModelBundle.load(folder / "bundle"), data)
+    figures = score_study(study, results, data)
+    (output / "study.json").write_text(json.dumps(figures, indent=1) + "\n")
+    return figures
+
+
+def _trained(
+    recipe: Recipe, data: ChestXray14, folder: Path, cache: Path, *, progress: bool
+) -> Path:
+    """The best checkpoint of a run that is finished, or is finished now."""
+    done = folder / "finished"
+    if not done.exists():
+        resume = (folder / LAST).is_file()
+        train(recipe, data, folder, cache, resume=resume, progress=progress)
+        done.touch()
+    return folder / BEST
+
+
+def _result(bundle: ModelBundle, data: ChestXray14) -> Result:
+    localizer = Localizer(bundle, provider="cpu")
+    table = data.part("test")
+    with_boxes = {target.stem for target in read_targets(data)}
+    return Result(predict(localizer, table, with_boxes), _seconds(localizer))
+
+
+def _seconds(localizer: Localizer, repetitions: int = 30) -> float:
+    side = localizer.bundle.manifest.side
+    inputs = np.random.default_rng(0).integers(0, 256, (1, 1, side, side), np.uint8)
+    times = []
+    for _ in range(repetitions):
+        begin = time.perf_counter()
+        localizer.infer(inputs)
+        times.append(time.perf_counter() - begin)
+    return float(np.median(times))
+
+
+def score_study(study: Study, results: dict[str, Result], data: ChestXray14) -> dict[str, Any]:
+    """Figures per row and group of patients, and each row's difference to the baseline."""
+    table, targets = data.part("test"), read_targets(data)
+    groups = patient_groups(targets)
+    methods = _without_model(results[study.baseline])
+    for name, result in results.items():
+        methods[name] = _shows(result.predictions)
+    shown = {name: {id(t): method(t) for t in targets} for name, method in methods.items()}
+
+    def of(name: str, chosen: list[Target]) -> list[Shown]:
+        return [shown[name][id(target)] for target in chosen]
+
+    return {
+        "auc": {
+            name: score_classification(table, result.predictions.probabilities)
+            for name, result in results.items()
+        },
+        "seconds": {name: result.seconds for name, result in results.items()},
+        "localization": {
+            group: {
+                name: {
+                    "protocol": score_localization(chosen, lambda t, n=name: shown[n][id(t)])[
+                        "all boxes"
+                    ],
+                    "compared": figures(chosen, of(name, chosen)),
+                }
+                for name in methods
+            }
+            for group, chosen in groups.items()
+        },
+        "differences": {
+            group: {
+                name: {
+                    figure: asdict(difference)
+                    for figure, difference in compare(
+                        chosen, of(name, chosen), of(study.baseline, chosen)
+                    ).items()
+                }
+                for name in results
+                if name != study.baseline
+            }
+            for group, chosen in groups.items()
+        },
+    }
+
+
+def _shows(predictions: Predictions) -> Callable[[Target], Shown]:
+    return lambda t: show(predictions.heatmaps[t.stem][DISEASES.index(t.disease)])
+
+
+def _without_model(result: Result) -> dict[str, Callable[[Target], Shown]]:
+    """The rows that no model may be proud of less than."""
+    rows, columns = next(iter(result.predictions.heatmaps.values())).shape[1:]
+    random = np.random.default_rng(0)
+    gaussian = centred_gaussian()
+    return {
+        "random map": lambda t: show(random.random((rows, columns), np.float32)),
+        "centred Gaussian": lambda t: show(gaussian),
+        "centred box": lambda t: CENTRED,
+        "grid's upper bound": lambda t: show(coverage(t.boxes, rows, columns)),
+    }
+
+
+def centred_gaussian(cells: int = 32, deviation: float = 0.25) -> NDArray[np.float32]:
+    """A map that is brightest in the middle; deviation in sides of the radiograph."""
+    place = (np.arange(cells) + 0.5) / cells - 0.5
+    axis = np.exp(-0.5 * (place / deviation) ** 2)
+    return np.outer(axis, axis).astype(np.float32)
