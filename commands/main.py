@@ -197,6 +197,33 @@ def evaluate(
         record_figures(localizer.bundle, figures)
 
 
+@app.command()
+def ablate(
+    output: Annotated[Path, typer.Option(help="Folder of the runs and of `study.json`.")],
+    study: Annotated[
+        Path | None, typer.Option(help="YAML file of the rows; the shipped study without it.")
+    ] = None,
+    start: Annotated[
+        list[str] | None,
+        typer.Option(help="STAGE=FILE: weights of a classification stage, not trained again."),
+    ] = None,
+    data: DataOption = DATA,
+    cache: CacheOption = CACHE,
+) -> None:
+    """Train and score every row of the study, and print its tables.
+
+    Started again, it goes on where it was interrupted.
+    """
+    with _extra("train"):
+        from training.dataset import ChestXray14
+        from training.study import Study, run_study
+        from training.study_report import describe
+    with _clear_errors():
+        starts = {stage: Path(file) for stage, _, file in (s.partition("=") for s in start or ())}
+        figures = run_study(Study.load(study), ChestXray14.read(data), output, cache, starts)
+    typer.echo(describe(figures))
+
+
 def _open_localizer(model: Path | None, provider: Provider) -> Any:
     from localization import (
         BundleRefused,

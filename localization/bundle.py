@@ -50,6 +50,11 @@ class Manifest(BaseModel):
     """Of the evaluation, as `cxr-localizer evaluate` prints them."""
 
 
+def write_manifest(manifest: Manifest, folder: Path) -> None:
+    """Write `manifest.json` into a bundle's folder."""
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+
+
 @dataclass(frozen=True)
 class ModelBundle:
     """A folder with `model.onnx` and `manifest.json` that has been verified."""

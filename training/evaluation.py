@@ -4,7 +4,7 @@ Classification is scored by the area under the ROC curve, localization by the pr
 al., CVPR 2017 (section 5.2), beside maps that know nothing and maps that know everything.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from localization import DISEASES, Box, Localizer, find_boxes
+from localization import DISEASES, Box, Localizer, ModelBundle, find_boxes
 from localization.boxes import PUBLISHED_THRESHOLDS, enlarge
 from training.areas import disease_areas
 from training.dataset import ChestXray14, read_radiograph
@@ -39,10 +39,13 @@ class Shown:
     """What a method shows of one disease in one radiograph."""
 
     boxes: list[Rectangle]
+    """By the published protocol."""
     peak: tuple[float, float]
     """x, y of the strongest point."""
+    candidates: list[Rectangle]
+    """As the method itself answers, by thresholds of its own."""
     scores: list[float]
-    """Of the boxes; comparable between radiographs."""
+    """Of the candidates; comparable between radiographs."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def evaluate(localizer: Localizer, data: ChestXray14, seed: int = 0) -> dict[str
     rows, columns = localizer.bundle.manifest.grid
     random = np.random.default_rng(seed)
     methods: dict[str, Callable[[Target], Shown]] = {
-        "model": lambda t: show(predictions.heatmaps[t.stem][DISEASES.index(t.disease)]),
+        "model": shown_by(localizer.bundle, predictions),
         "random map": lambda t: show(random.random((rows, columns), np.float32)),
         "centred box": lambda t: CENTRED,
         "grid's upper bound": lambda t: show(coverage(t.boxes, rows, columns)),
@@ -178,21 +181,32 @@ def patient_groups(targets: list[Target]) -> dict[str, list[Target]]:
 CENTRED = Shown(
     [(ORIGINAL_SIDE / 4, ORIGINAL_SIDE / 4, ORIGINAL_SIDE / 2, ORIGINAL_SIDE / 2)],
     (ORIGINAL_SIDE / 2, ORIGINAL_SIDE / 2),
+    [(ORIGINAL_SIDE / 4, ORIGINAL_SIDE / 4, ORIGINAL_SIDE / 2, ORIGINAL_SIDE / 2)],
     [1.0],
 )
 """A box of half the side in the middle, which no model may be proud of less than."""
 
 
-def show(heatmap: NDArray[np.float32]) -> Shown:
-    """Boxes and peak of a map `[rows, columns]` by the published protocol."""
+def show(heatmap: NDArray[np.float32], thresholds: Sequence[float] = PUBLISHED_THRESHOLDS) -> Shown:
+    """What a map `[rows, columns]` shows, its candidates by thresholds of its own."""
     boxes = find_boxes(heatmap, ORIGINAL_SIDE, ORIGINAL_SIDE, PUBLISHED_THRESHOLDS)
+    candidates = find_boxes(heatmap, ORIGINAL_SIDE, ORIGINAL_SIDE, thresholds)
     fine = enlarge(heatmap)
     row, column = np.unravel_index(np.argmax(fine), fine.shape)
     cell = ORIGINAL_SIDE / fine.shape[0]
     return Shown(
         [_rectangle(box) for box in boxes],
         ((column + 0.5) * cell, (row + 0.5) * cell),
-        [box.score for box in boxes],
+        [_rectangle(box) for box in candidates],
+        [box.score for box in candidates],
+    )
+
+
+def shown_by(bundle: ModelBundle, predictions: Predictions) -> Callable[[Target], Shown]:
+    """What a model shows of its predictions, its candidates by the manifest's thresholds."""
+    thresholds = bundle.manifest.box_thresholds
+    return lambda t: show(
+        predictions.heatmaps[t.stem][DISEASES.index(t.disease)], thresholds[t.disease]
     )
 
 
@@ -270,7 +284,7 @@ def detections(targets: list[Target], shown: list[Shown], threshold: float) -> D
     """
     found, false = [], []
     for target, each in zip(targets, shown, strict=True):
-        enough = overlap(each.boxes, target.boxes)[0] > threshold
+        enough = overlap(each.candidates, target.boxes)[0] > threshold
         scores = np.array(each.scores).reshape(-1, 1)
         found.append(np.where(enough, scores, -np.inf).max(axis=0, initial=-np.inf))
         false.append(scores[~enough.any(axis=1), 0])

@@ -7,10 +7,11 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from localization import DISEASES, Manifest, ModelBundle
+from localization import DISEASES, Localizer, Manifest, ModelBundle
 from localization.boxes import PUBLISHED_THRESHOLDS
-from localization.bundle import GRAPH, MANIFEST, sha256
+from localization.bundle import GRAPH, MANIFEST, sha256, write_manifest
 from training.augmentation import enlarge
+from training.box_thresholds import RULE, choose_box_thresholds
 from training.calibration import Calibration, calibrate, expected_calibration_error
 from training.dataset import ChestXray14, RadiographDataset
 from training.network import LocalizationNetwork
@@ -31,19 +32,22 @@ def predict(
     """A part as it is served: logits `[radiographs, 14]`, and the least and largest `[2, 14]` of
     all cells of each disease's maps."""
     outputs = [
-        network.evidence(network.features_with_mirror(enlarge(batch.radiographs, side)))
+        network.look_twice(enlarge(batch.radiographs, side))[:2]
         for batch in batches(dataset, 32, shuffled=False)
     ]
-    logits = torch.cat([network.pool(maps) for maps in outputs])
-    coldest = torch.stack([maps.amin(dim=(0, 2, 3)) for maps in outputs]).amin(dim=0)
-    hottest = torch.stack([maps.amax(dim=(0, 2, 3)) for maps in outputs]).amax(dim=0)
+    logits = torch.cat([logits for logits, _ in outputs])
+    coldest = torch.stack([maps.amin(dim=(0, 2, 3)) for _, maps in outputs]).amin(dim=0)
+    hottest = torch.stack([maps.amax(dim=(0, 2, 3)) for _, maps in outputs]).amax(dim=0)
     return logits.double().numpy(), torch.stack([coldest, hottest]).double().numpy()
 
 
 def export(
     checkpoint: Path, data: ChestXray14, cache: Path, folder: Path, version: str
 ) -> ModelBundle:
-    """Write a bundle: graph, calibration on the validation part, manifest, weights, a card's start.
+    """Write a bundle: graph, calibration, box thresholds, manifest, weights, a card's start.
+
+    Calibration and operating points come from the validation part, box thresholds from the boxes
+    of even patient ids.
 
     What is written is loaded again, and so verified.
 
@@ -80,7 +84,10 @@ def export(
         calibration=_describe_calibration(calibration, logits, labels),
         training=_describe_training(recipe, data),
     )
-    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+    write_manifest(manifest, folder)
+    localizer = Localizer(ModelBundle.load(folder), provider="cpu")
+    cuts = choose_box_thresholds(localizer, data)
+    write_manifest(manifest.model_copy(update={"box_thresholds": cuts}), folder)
     if not (folder / CARD).exists():
         (folder / CARD).write_text(_begin_card(manifest))
     return ModelBundle.load(folder)
@@ -135,6 +142,7 @@ def _describe_calibration(
         "method": "Platt scaling on the validation part of train_val_list",
         "operating_points": "largest Youden index on the validation part; 5 % called positive "
         "where it holds fewer than 10 positives",
+        "box_thresholds": RULE,
         "scale": calibration.scale.round(6).tolist(),
         "offset": calibration.offset.round(6).tolist(),
         "expected_calibration_error": {

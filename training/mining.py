@@ -39,13 +39,13 @@ def salience(maps: Tensor, visible: Tensor, recipe: MiningRecipe) -> Tensor:
     """How much of each cell the next step hides, in [0, 1].
 
     Args:
-        maps: `[maps, rows, columns]`.
+        maps: `[*, rows, columns]`.
         visible: of the same shape; the range is that of the cells that are not wholly hidden.
         recipe: threshold and kind of mask.
     """
     inside = visible > 0
-    low = torch.where(inside, maps, torch.inf).amin(dim=(1, 2), keepdim=True)
-    high = torch.where(inside, maps, -torch.inf).amax(dim=(1, 2), keepdim=True)
+    low = torch.where(inside, maps, torch.inf).amin(dim=(-2, -1), keepdim=True)
+    high = torch.where(inside, maps, -torch.inf).amax(dim=(-2, -1), keepdim=True)
     share = (maps - low) / (high - low).clamp(min=1e-6)
     if recipe.mask == "hard":
         return (share > recipe.threshold).to(maps.dtype)

@@ -176,12 +176,6 @@ class LocalizationNetwork(nn.Module):
         """
         return join_quarters(self.features(split_into_quarters(radiographs)))
 
-    def features_with_mirror(self, radiographs: Tensor) -> Tensor:
-        """As `features`, the mean over the radiograph and its mirror image."""
-        both = self.features(torch.cat([radiographs, radiographs.flip(-1)]))
-        straight, mirrored = both.unflatten(0, (2, -1))
-        return (straight + mirrored.flip(-1)) / 2
-
     def evidence(self, features: Tensor) -> Tensor:
         """Heat maps of logits `[batch, diseases, rows, columns]` of an aggregated map."""
         return self.head(self.dropout(self.context(features)))
@@ -207,6 +201,16 @@ class LocalizationNetwork(nn.Module):
         maps = self.evidence(self.features(radiographs))
         return self.pool(maps), maps
 
+    def look_twice(self, radiographs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits, maps and aggregated map, each the mean over radiograph and mirror image."""
+        features = self.features(torch.cat([radiographs, radiographs.flip(-1)]))
+        maps = self.evidence(features)
+        return (
+            self.pool(maps).unflatten(0, (2, -1)).mean(dim=0),
+            _mean_of_both_ways(maps),
+            _mean_of_both_ways(features),
+        )
+
     def _places(self, height: int, width: int) -> list[Places]:
         cells = height // self.recipe.stride, width // self.recipe.stride
         centres = zip(self._centres(height), self._centres(width), strict=True)
@@ -217,6 +221,12 @@ class LocalizationNetwork(nn.Module):
         if side not in self._first_centres:
             self._first_centres[side] = first_cell_centres(self.backbone, self.strides, side)
         return self._first_centres[side]
+
+
+def _mean_of_both_ways(maps: Tensor) -> Tensor:
+    """Maps of radiographs, then of their mirror images, `[2 * batch, ...]` -> `[batch, ...]`."""
+    straight, mirrored = maps.unflatten(0, (2, -1))
+    return (straight + mirrored.flip(-1)) / 2
 
 
 def split_into_quarters(images: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from localization import ModelBundle
-from localization.bundle import MANIFEST
+from localization.bundle import write_manifest
 from training.evaluation import IOBB, IOU
 
 OVERLAPS = {"IoU": IOU, "IoBB": IOBB}
@@ -40,7 +40,7 @@ def record_figures(bundle: ModelBundle, figures: dict[str, Any]) -> None:
         },
     }
     manifest = bundle.manifest.model_copy(update={"figures": _rounded(main)})
-    (bundle.folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+    write_manifest(manifest, bundle.folder)
 
 
 def _rounded(value: Any) -> Any:

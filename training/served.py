@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from training.augmentation import enlarge
 from training.calibration import Calibration
-from training.mining import Step, hide_features, mine
+from training.mining import Step, hide_features, mine, salience
 from training.network import LocalizationNetwork
 from training.recipe import MiningRecipe
 
@@ -63,14 +63,13 @@ class ServedNetwork(nn.Module):
             columns]` fused from all looks, and `step_heatmaps` `[batch, looks, 14, rows,
             columns]`, what each look added; float32 in [0, 1].
         """
-        features = self.network.features_with_mirror(enlarge(radiographs, self.side))
-        maps = self.network.evidence(features)
-        probabilities = self._probabilities(self.network.pool(maps))
+        logits, maps, features = self.network.look_twice(enlarge(radiographs, self.side))
+        probabilities = self._probabilities(logits)
         if self.mining is None:
             heatmaps = self._heat(maps)
             return probabilities, heatmaps, heatmaps[:, None]
         looks = self._looks(features, maps, self.mining)
-        added = self._added(looks)
+        added = self._added(looks, self.mining)
         heatmaps = torch.stack([self._heat(maps), *added[1:]]).amax(dim=0)
         return probabilities, heatmaps, torch.stack(added, dim=1)
 
@@ -88,18 +87,18 @@ class ServedNetwork(nn.Module):
         steps = mine(maps.flatten(0, 1), look, self.network.pool.visible, stop, mining)
         return [Step(*(part.unflatten(0, (-1, count)) for part in step)) for step in steps]
 
-    def _added(self, looks: list[Step]) -> list[Tensor]:
+    def _added(self, looks: list[Step], mining: MiningRecipe) -> list[Tensor]:
         """What each look adds to the heat map: the region that it found, which the next one hides.
 
         A look counts for as much as the disease's probability has outlasted the hiding, and for
-        nothing once it fell below its operating point. The last look adds all that it sees.
+        nothing once it fell below its operating point.
         """
         first = self._probabilities(looks[0].logits)
         added = []
-        for look, following in zip(looks, [*looks[1:], None], strict=True):
-            kept = following.visible if following is not None else torch.zeros_like(look.visible)
+        for look in looks:
             share = (self._probabilities(look.logits) / first).clamp(max=1) * look.active
-            added.append(self._heat(look.maps) * (look.visible - kept) * share[..., None, None])
+            found = look.visible * salience(look.maps, look.visible, mining)
+            added.append(self._heat(look.maps) * found * share[..., None, None])
         return added
 
     def _probabilities(self, logits: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from localization import DISEASES, Localizer, ModelBundle
+from localization import Localizer, ModelBundle
 from localization.bundle import MANIFEST
 from training.comparison import compare, figures
 from training.dataset import ChestXray14
@@ -32,6 +32,7 @@ from training.evaluation import (
     score_classification,
     score_localization,
     show,
+    shown_by,
 )
 from training.export import export
 from training.recipe import MiningRecipe, PreservationRecipe, Recipe, Values
@@ -88,6 +89,7 @@ class Study(Values):
 class Result:
     """What a row's model says of the test part."""
 
+    bundle: ModelBundle
     predictions: Predictions
     seconds: float
     """Median of one radiograph's inference, alone."""
@@ -145,7 +147,7 @@ def _result(bundle: ModelBundle, data: ChestXray14) -> Result:
     localizer = Localizer(bundle, provider="cpu")
     table = data.part("test")
     with_boxes = {target.stem for target in read_targets(data)}
-    return Result(predict(localizer, table, with_boxes), _seconds(localizer))
+    return Result(bundle, predict(localizer, table, with_boxes), _seconds(localizer))
 
 
 def _seconds(localizer: Localizer, repetitions: int = 30) -> float:
@@ -165,7 +167,7 @@ def score_study(study: Study, results: dict[str, Result], data: ChestXray14) -> 
     groups = patient_groups(targets)
     methods = _without_model(results[study.baseline])
     for name, result in results.items():
-        methods[name] = _shows(result.predictions)
+        methods[name] = shown_by(result.bundle, result.predictions)
     shown = {name: {id(t): method(t) for t in targets} for name, method in methods.items()}
 
     def of(name: str, chosen: list[Target]) -> list[Shown]:
@@ -203,10 +205,6 @@ def score_study(study: Study, results: dict[str, Result], data: ChestXray14) -> 
             for group, chosen in groups.items()
         },
     }
-
-
-def _shows(predictions: Predictions) -> Callable[[Target], Shown]:
-    return lambda t: show(predictions.heatmaps[t.stem][DISEASES.index(t.disease)])
 
 
 def _without_model(result: Result) -> dict[str, Callable[[Target], Shown]]:

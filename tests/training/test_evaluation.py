@@ -40,8 +40,8 @@ def targets() -> list[Target]:
 
 def test_a_box_counts_as_found_above_the_threshold_and_others_as_false() -> None:
     shown = {
-        "a": Shown([(100, 100, 100, 50), (600, 600, 9, 9)], (150, 120), [0.9, 0.8]),
-        "b": Shown([(0, 0, 50, 50)], (20, 20), [0.7]),
+        "a": Shown([(100, 100, 100, 50), (600, 600, 9, 9)], (150, 120), [], []),
+        "b": Shown([(0, 0, 50, 50)], (20, 20), [], []),
     }
     score = score_localization(targets(), lambda target: shown[target.stem])["Mass"]
     assert score["boxes"] == 2
@@ -54,14 +54,14 @@ def test_a_box_counts_as_found_above_the_threshold_and_others_as_false() -> None
 
 
 def test_a_method_that_shows_nothing_scores_nothing() -> None:
-    score = score_localization(targets(), lambda target: Shown([], (0, 0), []))["mean"]
+    score = score_localization(targets(), lambda target: Shown([], (0, 0), [], []))["mean"]
     assert score["pointing game"] == score["mean IoU"] == 0
     assert score["IoU"]["0.1"] == {"accuracy": 0, "afp": 0}
 
 
 def test_the_mean_is_over_diseases_not_over_boxes() -> None:
     several = [*targets(), Target("c", 3, "Nodule", [(0, 0, 10, 10)])]
-    score = score_localization(several, lambda target: Shown(target.boxes, (150, 150), [1.0]))
+    score = score_localization(several, lambda target: Shown(target.boxes, (150, 150), [], []))
     assert score["mean"]["boxes"] == score["all boxes"]["boxes"] == 3
     assert score["mean"]["pointing game"] == pytest.approx((0.5 + 0) / 2)
     assert score["all boxes"]["pointing game"] == pytest.approx(1 / 3)

@@ -15,7 +15,8 @@ def targets(count: int) -> list[Target]:
 def test_accuracy_rises_with_the_false_boxes_that_are_allowed() -> None:
     """Eight radiographs, a true box and a false one in each, all of them of falling scores."""
     shown = [
-        Shown([TRUE, FALSE], (0, 0), [0.95 - 0.1 * rank, 0.90 - 0.1 * rank]) for rank in range(8)
+        Shown([TRUE, FALSE], (0, 0), [TRUE, FALSE], [0.95 - 0.1 * rank, 0.90 - 0.1 * rank])
+        for rank in range(8)
     ]
     found = accuracies(detections(targets(8), shown, 0.3))
     # One, two, four and eight false boxes in eight radiographs; the cut is at the next false one.
@@ -24,12 +25,12 @@ def test_accuracy_rises_with_the_false_boxes_that_are_allowed() -> None:
 
 
 def test_one_box_too_many_is_not_allowed() -> None:
-    shown = [Shown([FALSE, TRUE], (0, 0), [0.9, 0.8]), Shown([], (0, 0), [])]
+    shown = [Shown([FALSE, TRUE], (0, 0), [FALSE, TRUE], [0.9, 0.8]), Shown([], (0, 0), [], [])]
     assert accuracies(detections(targets(2), shown, 0.3)) == pytest.approx([0, 0, 0.5, 0.5])
 
 
 def test_a_patient_drawn_twice_counts_twice() -> None:
-    shown = [Shown([TRUE], (0, 0), [0.9]), Shown([], (0, 0), [])]
+    shown = [Shown([TRUE], (0, 0), [TRUE], [0.9]), Shown([], (0, 0), [], [])]
     found = detections(targets(2), shown, 0.3)
     assert accuracies(found, np.array([2.0, 1.0])) == pytest.approx([2 / 3] * 4)
     assert accuracies(found, np.array([0.0, 1.0])) == pytest.approx([0] * 4)

@@ -98,7 +98,7 @@ def test_the_exported_graph_says_what_torch_says(
     calibration = Calibration(scale, offset, np.full(len(DISEASES), 0.6))
     side = recipe.input_sides[-1]
     # As export does, over the maps' whole range: nothing may hide at 0 or 1.
-    maps = network.evidence(network.features_with_mirror(enlarge(torch.tensor(inputs), side)))
+    _, maps, _ = network.look_twice(enlarge(torch.tensor(inputs), side))
     heat = torch.stack([maps.amin(dim=(0, 2, 3)), maps.amax(dim=(0, 2, 3))]).numpy()
     served = ServedNetwork(network, side, calibration, heat, mining)
     write_graph(served, recipe.side, tmp_path / "model.onnx")
@@ -131,7 +131,7 @@ def test_the_shipped_graph_is_the_shipped_network() -> None:
     random = np.random.default_rng(0)
     inputs = random.integers(0, 256, (2, 1, recipe.side, recipe.side), np.uint8)
     images = enlarge(torch.tensor(inputs), recipe.input_sides[-1])
-    logits = network.pool(network.evidence(network.features_with_mirror(images)))
+    logits, _, _ = network.look_twice(images)
     scale, offset = (torch.tensor(bundle.manifest.calibration[k]) for k in ("scale", "offset"))
     served = Localizer(bundle, provider="cpu").infer(inputs)
     expected = torch.sigmoid(scale * logits + offset).numpy()

@@ -1,0 +1,79 @@
+"""A study of tiny rows, and what chooses where heat maps are cut."""
+
+from pathlib import Path
+
+import pytest
+
+from localization import Localizer, ModelBundle
+from localization.boxes import PUBLISHED_THRESHOLDS
+from training.box_thresholds import choose_box_thresholds
+from training.dataset import ChestXray14
+from training.study import Row, Study, centred_gaussian, run_study
+from training.study_report import describe
+
+TINY = Path(__file__).parent.parent / "data" / "tiny.yaml"
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    return Study(
+        stages={"msa": str(TINY)},
+        refinement={"epochs": 1, "input_sides": [64]},
+        baseline="MSA",
+        rows={
+            "MSA": Row(stage="msa"),
+            "MSA+AM+KP": Row.model_validate(
+                {"stage": "msa", "context": 3, "mining": {"steps": 2}, "preservation": {}}
+            ),
+        },
+    )
+
+
+def test_every_row_begins_with_its_stage_and_is_scored(
+    study: Study, data: ChestXray14, tmp_path: Path
+) -> None:
+    figures = run_study(study, data, tmp_path, tmp_path / "cache", {}, progress=False)
+    assert list(figures["auc"]) == ["MSA", "MSA+AM+KP"]
+    assert {"random map", "centred Gaussian", "centred box", "grid's upper bound"} < set(
+        figures["localization"]["odd patients"]
+    )
+    bundle = ModelBundle.load(tmp_path / "MSA+AM+KP" / "bundle")
+    assert bundle.manifest.steps == 3
+    recipe = bundle.manifest.training["recipe"]
+    assert recipe["start"] == str(tmp_path / "msa" / "best.ckpt")
+    assert recipe["mining"]["steps"] == 2
+    tables = describe(figures)
+    assert "| MSA+AM+KP |" in tables
+    assert "grid's upper bound" in tables
+
+    stamp = (tmp_path / "MSA" / "best.ckpt").stat().st_mtime_ns
+    assert (
+        run_study(study, data, tmp_path, tmp_path / "cache", {}, progress=False)["auc"]
+        == (figures["auc"])
+    )
+    assert (tmp_path / "MSA" / "best.ckpt").stat().st_mtime_ns == stamp, "trained again"
+
+
+def test_the_shipped_study_is_made_of_recipes() -> None:
+    study = Study.load()
+    assert study.baseline in study.rows
+    for name in study.rows:
+        recipe = study.recipe(name, Path("start.ckpt"))
+        assert recipe.epochs == study.refinement["epochs"]
+        assert (recipe.preservation is None) == ("+KP" not in name)
+        assert (recipe.mining is None) == ("+AM" not in name)
+
+
+def test_heat_maps_are_cut_by_the_boxes_of_even_patients_alone(
+    tiny_bundle: Path, data: ChestXray14
+) -> None:
+    cuts = choose_box_thresholds(Localizer(ModelBundle.load(tiny_bundle), provider="cpu"), data)
+    # The made data has a box of Effusion in patient 30 and one of Infiltration in patient 31.
+    assert len(cuts["Effusion"]) == 1
+    assert cuts["Infiltration"] == PUBLISHED_THRESHOLDS
+
+
+def test_a_gaussian_in_the_middle_is_in_the_middle() -> None:
+    gaussian = centred_gaussian()
+    assert gaussian[15:17, 15:17].min() == gaussian.max()
+    assert gaussian[0].max() < gaussian[8].max() < gaussian[16].max()

@@ -1,0 +1,46 @@
+"""Where to cut each disease's heat map into boxes, chosen on the boxes of even patient ids."""
+
+import numpy as np
+
+from localization import DISEASES, Localizer
+from localization.boxes import PUBLISHED_THRESHOLDS
+from training.dataset import ChestXray14
+from training.evaluation import (
+    FREE_RESPONSE_IOU,
+    Target,
+    detections,
+    patient_groups,
+    predict,
+    read_targets,
+    show,
+)
+from training.free_response import accuracies
+
+CANDIDATES = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+"""Fractions of a map's range."""
+RULE = (
+    "one cut per disease, with the best mean accuracy at equal false positives over "
+    f"T(IoU) {', '.join(map(str, FREE_RESPONSE_IOU))} on the official boxes of even patient ids; "
+    "the published two cuts where a disease has no such box"
+)
+
+
+def choose_box_thresholds(localizer: Localizer, data: ChestXray14) -> dict[str, tuple[float, ...]]:
+    """Per disease, the fractions of a map's range at which boxes are drawn; see `RULE`."""
+    targets = patient_groups(read_targets(data))["even patients"]
+    stems = {target.stem for target in targets}
+    chosen = dict.fromkeys(DISEASES, PUBLISHED_THRESHOLDS)
+    if not stems:
+        return chosen
+    heatmaps = predict(localizer, data.table.loc[sorted(stems)], stems).heatmaps
+    for index, disease in enumerate(DISEASES):
+        own = [target for target in targets if target.disease == disease]
+        maps = [heatmaps[target.stem][index] for target in own]
+        if own:
+            chosen[disease] = (max(CANDIDATES, key=lambda cut: _accuracy(own, maps, cut)),)
+    return chosen
+
+
+def _accuracy(targets: list[Target], maps: list[np.ndarray], cut: float) -> float:
+    shown = [show(heatmap, (cut,)) for heatmap in maps]
+    return float(np.mean([accuracies(detections(targets, shown, t)) for t in FREE_RESPONSE_IOU]))
