@@ -32,8 +32,7 @@ def predict(
     """A part as it is served: logits `[radiographs, 14]`, and the least and largest `[2, 14]` of
     all cells of each disease's maps."""
     outputs = [
-        network.look_twice(enlarge(batch.radiographs, side))[:2]
-        for batch in batches(dataset, 32, shuffled=False)
+        network.look_twice(enlarge(batch.radiographs, side))[:2] for batch in batches(dataset, 32)
     ]
     logits = torch.cat([logits for logits, _ in outputs])
     coldest = torch.stack([maps.amin(dim=(0, 2, 3)) for _, maps in outputs]).amin(dim=0)

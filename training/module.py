@@ -1,6 +1,7 @@
 """The Lightning module: what a step is, what is measured, how the weights move."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from lightning.pytorch import LightningModule
@@ -25,6 +26,7 @@ class LocalizationModule(LightningModule):
         sources: long `[images]`.
         start: weights to begin with, in place of the recipe's pretrained ones; what they do not
             hold, the spatial context, begins as the identity.
+        companions: see `training.preservation.KnowledgePreservation`.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class LocalizationModule(LightningModule):
         labels: Tensor,
         sources: Tensor,
         start: LocalizationNetwork | None = None,
+        companions: Sequence[LocalizationNetwork] = (),
     ) -> None:
         super().__init__()
         self.save_hyperparameters({"recipe": recipe.model_dump()})
@@ -42,7 +45,7 @@ class LocalizationModule(LightningModule):
             _take_weights(self.network, start)
         self.loss = ClassBalancedLoss(labels, sources)
         self.preservation = (
-            KnowledgePreservation(self.network, recipe.preservation)
+            KnowledgePreservation(self.network, recipe.preservation, companions)
             if recipe.preservation is not None
             else None
         )
@@ -54,15 +57,11 @@ class LocalizationModule(LightningModule):
         sides = self.recipe.input_sides
         return sides[min(self.current_epoch, len(sides) - 1)]
 
-    def transfer_batch_to_device(
-        self, batch: Batch, device: torch.device, dataloader_idx: int
-    ) -> Batch:
-        """Move a batch."""
-        return Batch(
-            batch.radiographs.to(device, non_blocking=True),
-            batch.labels.to(device, non_blocking=True),
-            batch.sources.to(device, non_blocking=True),
-        )
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Each step draws its variations by its own number, so a resumed run repeats an unbroken
+        one."""
+        process = self.recipe.seed * 2**10 + self.global_rank
+        torch.manual_seed(process * 2**32 + self.global_step)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one varied batch, whole or in quarters."""
@@ -94,7 +93,7 @@ class LocalizationModule(LightningModule):
         return self.recipe.mining.weight * torch.stack(losses).mean() / batch.labels.numel()
 
     def _log(self, name: str, loss: Tensor) -> Tensor:
-        self.log(f"loss/{name}", loss, prog_bar=True, on_step=True, on_epoch=True)
+        self.log(f"loss/{name}", loss, prog_bar=True, on_step=True, on_epoch=True, sync_dist=True)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

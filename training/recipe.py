@@ -74,6 +74,9 @@ class PreservationRecipe(Values):
     """Weight of the squared difference of the logits to those of the original network."""
     maps: float = 0.1
     """Weight of the squared difference of the heat maps."""
+    companions: tuple[str, ...] = ()
+    """Checkpoints of further networks: the logits to keep are the mean of theirs and the
+    original's."""
 
 
 class Recipe(Values):
@@ -83,6 +86,8 @@ class Recipe(Values):
     input_sides: tuple[int, ...]
     """Side of the network's input per epoch; the last one is used ever after, and served."""
     epochs: int
+    patience: int | None = Field(default=None, ge=1)
+    """Training ends early after this many epochs without a better validation AUC."""
     batch: int
     """Radiographs per optimiser step of one process."""
     learning_rate: float

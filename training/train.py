@@ -3,10 +3,15 @@
 from pathlib import Path
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch import Callback, LightningDataModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+    TQDMProgressBar,
+)
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 
 from training.dataset import Batch, ChestXray14, Part, RadiographDataset, cached_pixels
 from training.module import LocalizationModule
@@ -24,11 +29,51 @@ def open_part(data: ChestXray14, part: Part, side: int, cache: Path) -> Radiogra
     return RadiographDataset(table, cached_pixels(table, side, cache), sides)
 
 
-def batches(dataset: RadiographDataset, size: int, *, shuffled: bool) -> DataLoader[Batch]:
-    """Batches of a part; reading is a copy from mapped memory, so no worker processes."""
-    return DataLoader(
-        dataset, size, shuffle=shuffled, drop_last=shuffled, collate_fn=lambda batch: batch
-    )
+def batches(dataset: RadiographDataset, size: int) -> DataLoader[Batch]:
+    """A part in its order; reading is a copy from mapped memory, so no worker processes."""
+    return DataLoader(dataset, size, collate_fn=lambda batch: batch)
+
+
+class ShuffledParts(LightningDataModule):
+    """Training part, shuffled anew by each epoch's number alone, and validation part.
+
+    A resumed run so meets the radiographs in the order in which it would have met them.
+    """
+
+    def __init__(
+        self, training: RadiographDataset, validation: RadiographDataset, recipe: Recipe
+    ) -> None:
+        super().__init__()
+        self.training, self.validation, self.recipe = training, validation, recipe
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """This process's share of the training part."""
+        assert self.trainer is not None
+        world, rank = self.trainer.world_size, self.trainer.global_rank
+        sampler = DistributedSampler(
+            self.training, world, rank, seed=self.recipe.seed, drop_last=world > 1
+        )
+        return DataLoader(
+            self.training,
+            self.recipe.batch,
+            sampler=sampler,
+            drop_last=True,
+            collate_fn=lambda batch: batch,
+        )
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The validation part; Lightning divides it between processes."""
+        return batches(self.validation, self.recipe.batch)
+
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """Move a batch."""
+        return Batch(
+            batch.radiographs.to(device, non_blocking=True),
+            batch.labels.to(device, non_blocking=True),
+            batch.sources.to(device, non_blocking=True),
+        )
 
 
 def train(
@@ -63,13 +108,15 @@ def train(
         raise FileNotFoundError(f"{last} is not there: nothing to resume.")
     if last.exists() and not resume:
         raise FileExistsError(f"{last} is there: resume that run, or choose another folder.")
-    seed_everything(_seed(recipe, last), workers=True, verbose=False)
+    seed_everything(recipe.seed, workers=True, verbose=False)
     training = open_part(data, "training", recipe.side, cache)
     validation = open_part(data, "validation", recipe.side, cache)
     output.mkdir(parents=True, exist_ok=True)
     (output / "missing.txt").write_text("".join(f"{stem}\n" for stem in data.missing))
     start = load_network(Path(recipe.start))[1] if recipe.start is not None else None
-    module = LocalizationModule(recipe, training.labels, training.sources, start)
+    known = recipe.preservation.companions if recipe.preservation is not None else ()
+    companions = [load_network(Path(file))[1] for file in known]
+    module = LocalizationModule(recipe, training.labels, training.sources, start, companions)
     trainer = Trainer(
         max_epochs=recipe.epochs,
         precision=recipe.precision,
@@ -77,19 +124,7 @@ def train(
         num_nodes=nodes,
         # A version each start, so that what is resumed keeps the log of its first epochs.
         logger=[CSVLogger(output, "csv"), TensorBoardLogger(output, "tensorboard")],
-        callbacks=[
-            EMAWeightAveraging(decay=recipe.averaging, use_buffers=True),
-            ModelCheckpoint(
-                output,
-                "best",
-                monitor="validation/auc",
-                mode="max",
-                enable_version_counter=False,
-            ),
-            # On its own: `save_last` beside a monitor leaves out the epochs that are not better.
-            ModelCheckpoint(output, "last", enable_version_counter=False),
-            *([TQDMProgressBar(refresh_rate=20)] if progress else []),
-        ],
+        callbacks=_callbacks(recipe, output, progress=progress),
         enable_progress_bar=progress,
         enable_model_summary=progress,
         log_every_n_steps=max(1, min(20, len(training) // recipe.batch)),
@@ -97,20 +132,26 @@ def train(
     )
     trainer.fit(
         module,
-        batches(training, recipe.batch, shuffled=True),
-        batches(validation, recipe.batch, shuffled=False),
+        datamodule=ShuffledParts(training, validation, recipe),
         ckpt_path=last if resume else None,
         weights_only=False if resume else None,
     )
     return output / BEST
 
 
-def _seed(recipe: Recipe, last: Path) -> int:
-    """A seed of its own for each start: a resumed run is not to draw the first epoch again."""
-    if not last.exists():
-        return recipe.seed
-    saved = torch.load(last, map_location="cpu", weights_only=True)
-    return recipe.seed + int(saved["epoch"]) + 1
+def _callbacks(recipe: Recipe, output: Path, *, progress: bool) -> list[Callback]:
+    best = {"monitor": "validation/auc", "mode": "max"}
+    callbacks = [
+        EMAWeightAveraging(decay=recipe.averaging, use_buffers=True),
+        ModelCheckpoint(output, "best", enable_version_counter=False, **best),
+        # On its own: `save_last` beside a monitor leaves out the epochs that are not better.
+        ModelCheckpoint(output, "last", enable_version_counter=False),
+    ]
+    if recipe.patience is not None:
+        callbacks.append(EarlyStopping(patience=recipe.patience, **best))
+    if progress:
+        callbacks.append(TQDMProgressBar(refresh_rate=20))
+    return callbacks
 
 
 def save_network(recipe: Recipe, network: LocalizationNetwork, file: Path) -> None:
