@@ -4,6 +4,7 @@ More boxes raise accuracy and false positives together, so two methods compare a
 false ones. Boxes are ranked by their score, as a user who takes the best ones first would.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,13 +29,16 @@ class Detections:
 
 
 def accuracies(
-    detections: Detections, weights: NDArray[np.float64] | None = None
+    detections: Detections,
+    weights: NDArray[np.float64] | None = None,
+    afp: Sequence[float] = AFP,
 ) -> NDArray[np.float64]:
-    """Share of the true boxes found at each of `AFP` false boxes per radiograph.
+    """Share of the true boxes found at each number of false boxes per radiograph.
 
     Args:
         detections: of one disease.
         weights: of each patient, by its number; how often a bootstrap drew it.
+        afp: false boxes per radiograph of the disease.
     """
     if weights is None:
         last = max(int(each.max(initial=0)) for each in _patients(detections))
@@ -42,7 +46,7 @@ def accuracies(
     true = weights[detections.found_patient]
     order = np.argsort(-detections.false, kind="stable")
     false = weights[detections.false_patient][order].cumsum()
-    allowed = np.array(AFP) * weights[detections.radiographs].sum()
+    allowed = np.array(afp) * weights[detections.radiographs].sum()
     # The cut is just above the first false box that is one too many.
     first_refused = np.searchsorted(false, allowed + 1e-9, side="right")
     scores = np.append(detections.false[order], -np.inf)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import yaml
@@ -22,10 +22,13 @@ from training.comparison import compare, figures
 from training.dataset import ChestXray14
 from training.evaluation import (
     CENTRED,
+    FREE_RESPONSE_IOU,
+    LOCALIZED,
     Predictions,
     Shown,
     Target,
     coverage,
+    detections,
     patient_groups,
     predict,
     read_targets,
@@ -35,10 +38,13 @@ from training.evaluation import (
     shown_by,
 )
 from training.export import export
+from training.free_response import accuracies
 from training.recipe import MiningRecipe, PreservationRecipe, Recipe, Values
+from training.study_plots import draw_contact_sheet, draw_curves
 from training.train import BEST, LAST, train
 
-Group = Literal["all patients", "even patients", "odd patients"]
+CURVE_AFP = tuple(np.geomspace(1 / 32, 2, 25).tolist())
+"""False boxes per radiograph at which curves are drawn."""
 
 
 class Row(Values):
@@ -48,6 +54,7 @@ class Row(Values):
     context: int = 0
     mining: MiningRecipe | None = None
     preservation: PreservationRecipe | None = None
+    """Its companions are named by their stage."""
 
 
 class Study(Values):
@@ -67,9 +74,13 @@ class Study(Values):
         text = file.read_text() if file else (files("training") / "study.yaml").read_text()
         return cls.model_validate(yaml.safe_load(text))
 
-    def recipe(self, name: str, start: Path) -> Recipe:
-        """The recipe of a row's second stage, from the weights of its first."""
+    def recipe(self, name: str, starts: dict[str, Path]) -> Recipe:
+        """The recipe of a row's second stage, from the weights of each first stage."""
         row = self.rows[name]
+        preservation = row.preservation
+        if preservation is not None:
+            companions = tuple(str(starts[stage]) for stage in preservation.companions)
+            preservation = preservation.model_copy(update={"companions": companions})
         first = Recipe.load(self.stages[row.stage])
         network = first.network.model_dump() | {"context": row.context}
         values = first.model_dump() | self.refinement
@@ -77,9 +88,9 @@ class Study(Values):
             values
             | {
                 "name": name,
-                "start": str(start),
+                "start": str(starts[row.stage]),
                 "mining": row.mining,
-                "preservation": row.preservation,
+                "preservation": preservation,
                 "network": network,
             }
         )
@@ -109,7 +120,7 @@ def run_study(
     Args:
         study: the rows.
         data: the official files.
-        output: a folder per stage and per row, and `study.json`.
+        output: a folder per stage and per row, `study.json` and its pictures.
         cache: folder of decoded radiographs.
         starts: weights of classification stages that are trained already, by the stage's name.
         progress: show bars.
@@ -119,15 +130,19 @@ def run_study(
             recipe = Recipe.load(name)
             starts[stage] = _trained(recipe, data, output / stage, cache, progress=progress)
     results = {}
-    for name, row in study.rows.items():
+    for name in study.rows:
         folder = output / name
         if not (folder / "bundle" / MANIFEST).is_file():
-            recipe = study.recipe(name, starts[row.stage])
+            recipe = study.recipe(name, starts)
             checkpoint = _trained(recipe, data, folder, cache, progress=progress)
             export(checkpoint, data, cache, folder / "bundle", "0.0.0")
         results[name] = _result(ModelBundle.load(folder / "bundle"), data)
     figures = score_study(study, results, data)
     (output / "study.json").write_text(json.dumps(figures, indent=1) + "\n")
+    draw_curves(figures["curves"], output / "curves.svg")
+    for name, result in results.items():
+        sheet = output / name / "contact-sheet.png"
+        draw_contact_sheet(result.bundle, data, read_targets(data), sheet)
     return figures
 
 
@@ -173,7 +188,9 @@ def score_study(study: Study, results: dict[str, Result], data: ChestXray14) -> 
     def of(name: str, chosen: list[Target]) -> list[Shown]:
         return [shown[name][id(target)] for target in chosen]
 
+    odd = groups["odd patients"]
     return {
+        "curves": free_response_curves(odd, {name: of(name, odd) for name in methods}),
         "auc": {
             name: score_classification(table, result.predictions.probabilities)
             for name, result in results.items()
@@ -203,6 +220,29 @@ def score_study(study: Study, results: dict[str, Result], data: ChestXray14) -> 
                 if name != study.baseline
             }
             for group, chosen in groups.items()
+        },
+    }
+
+
+def free_response_curves(targets: list[Target], shown: dict[str, list[Shown]]) -> dict[str, Any]:
+    """Mean accuracy over the diseases of each method, at `CURVE_AFP`, per overlap threshold."""
+
+    def curve(method: list[Shown], threshold: float) -> list[float]:
+        curves = [
+            accuracies(detections(*zip(*own, strict=True), threshold), afp=CURVE_AFP)
+            for own in (
+                [pair for pair in zip(targets, method, strict=True) if pair[0].disease == disease]
+                for disease in LOCALIZED
+            )
+            if own
+        ]
+        return np.mean(curves, axis=0).tolist()
+
+    return {
+        "AFP": list(CURVE_AFP),
+        "accuracy": {
+            str(threshold): {name: curve(method, threshold) for name, method in shown.items()}
+            for threshold in FREE_RESPONSE_IOU
         },
     }
 

@@ -23,7 +23,12 @@ def study() -> Study:
         rows={
             "MSA": Row(stage="msa"),
             "MSA+AM+KP": Row.model_validate(
-                {"stage": "msa", "context": 3, "mining": {"steps": 2}, "preservation": {}}
+                {
+                    "stage": "msa",
+                    "context": 3,
+                    "mining": {"steps": 2},
+                    "preservation": {"companions": ["msa"]},
+                }
             ),
         },
     )
@@ -42,6 +47,9 @@ def test_every_row_begins_with_its_stage_and_is_scored(
     recipe = bundle.manifest.training["recipe"]
     assert recipe["start"] == str(tmp_path / "msa" / "best.ckpt")
     assert recipe["mining"]["steps"] == 2
+    assert recipe["preservation"]["companions"] == [recipe["start"]]
+    assert (tmp_path / "curves.svg").is_file()
+    assert (tmp_path / "MSA+AM+KP" / "contact-sheet.png").is_file()
     tables = describe(figures)
     assert "| MSA+AM+KP |" in tables
     assert "grid's upper bound" in tables
@@ -58,7 +66,7 @@ def test_the_shipped_study_is_made_of_recipes() -> None:
     study = Study.load()
     assert study.baseline in study.rows
     for name in study.rows:
-        recipe = study.recipe(name, Path("start.ckpt"))
+        recipe = study.recipe(name, dict.fromkeys(study.stages, Path("start.ckpt")))
         assert recipe.epochs == study.refinement["epochs"]
         assert (recipe.preservation is None) == ("+KP" not in name)
         assert (recipe.mining is None) == ("+AM" not in name)
