@@ -137,7 +137,7 @@ def test_frozen_layers_keep_weights_and_statistics(tiny_recipe: Recipe) -> None:
 
 
 def test_the_shipped_recipes_can_be_built() -> None:
-    for name in ("lite0", "cam", "resnet50"):
+    for name in ("cam", "lite0-msa", "lite0", "resnet50-msa", "resnet50"):
         recipe = Recipe.load(name)
         with torch.inference_mode():
             network = LocalizationNetwork(recipe.network).eval()
@@ -153,5 +153,5 @@ def test_pretrained_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_recipe_names_the_shipped_ones() -> None:
-    with pytest.raises(FileNotFoundError, match="cam, lite0, resnet50"):
+    with pytest.raises(FileNotFoundError, match="cam, lite0, lite0-msa, resnet50"):
         Recipe.load("lite1")
