@@ -15,11 +15,12 @@ from torch.nn import functional as F
 from training.network import LocalizationNetwork
 from training.recipe import MiningRecipe
 
-Look = Callable[[Tensor], Tensor]
-"""From what is visible, `[maps, rows, columns]` in [0, 1], to evidence of the same shape."""
-
 See = Callable[[Tensor], Tensor]
 """From radiographs `[batch, 1, height, width]` to their aggregated maps."""
+
+Conceal = Callable[[Tensor], Tensor]
+"""From what is visible, `[maps, rows, columns]` in [0, 1], to the aggregated maps of that, float
+`[maps, width, rows, columns]`."""
 
 
 class Step(NamedTuple):
@@ -27,6 +28,8 @@ class Step(NamedTuple):
 
     maps: Tensor
     """Evidence in logits, `[maps, rows, columns]`; it counts where cells are visible."""
+    seen: Tensor
+    """The aggregated maps that it was read from, `[maps, width, rows, columns]`."""
     visible: Tensor
     """In [0, 1], of the same shape."""
     logits: Tensor
@@ -53,18 +56,22 @@ def salience(maps: Tensor, visible: Tensor, recipe: MiningRecipe) -> Tensor:
 
 
 def mine(
+    network: LocalizationNetwork,
+    seen: Tensor,
     first: Tensor,
-    look: Look,
-    pool: Callable[[Tensor, Tensor], Tensor],
+    diseases: Tensor,
+    conceal: Conceal,
     stop: Callable[[Tensor], Tensor],
     recipe: MiningRecipe,
 ) -> list[Step]:
     """Hide what was found and look again, `recipe.steps` times.
 
     Args:
-        first: evidence `[maps, rows, columns]` of the unhidden radiographs, one disease each.
-        look: evidence of what is left visible.
-        pool: evidence and what is visible to logits `[maps]`.
+        network: that looks.
+        seen: aggregated maps `[maps, width, rows, columns]` of the unhidden radiographs.
+        first: the evidence of one disease in each, `[maps, rows, columns]`.
+        diseases: long `[maps]`, which one.
+        conceal: how the network sees what is left visible.
         stop: logits `[maps]` to whether mining ends there, bool; once ended, a map stays so.
         recipe: of the masks.
 
@@ -72,48 +79,46 @@ def mine(
         The unhidden look, then one step after another.
     """
     visible = torch.ones_like(first)
-    logits = pool(first, visible)
-    steps = [Step(first, visible, logits, torch.ones_like(logits))]
+    logits = network.pool.visible(first, visible)
+    steps = [Step(first, seen, visible, logits, torch.ones_like(logits))]
     for _ in range(recipe.steps):
         last = steps[-1]
         # Where to hide is a decision, not something to be learned through.
         hidden = salience(last.maps.detach(), last.visible, recipe)
         visible = last.visible * (1 - hidden)
         active = last.active * (~stop(last.logits.detach())).to(last.active.dtype)
-        maps = look(visible)
-        steps.append(Step(maps, visible, pool(maps, visible), active))
+        seen = conceal(visible)
+        maps = network.evidence_of(seen, diseases)
+        steps.append(Step(maps, seen, visible, network.pool.visible(maps, visible), active))
     return steps
 
 
-def hide_features(network: LocalizationNetwork, features: Tensor, diseases: Tensor) -> Look:
-    """A look that hides cells of the aggregated map.
+def conceal_cells(features: Tensor) -> Conceal:
+    """Hides cells of aggregated maps `[maps, width, rows, columns]`."""
+    return lambda visible: features * visible[:, None]
+
+
+def conceal_pixels(see: See, radiographs: Tensor) -> Conceal:
+    """Hides pixels of radiographs `[maps, 1, height, width]` under their mean, and sees them again.
 
     Args:
-        network: whose `evidence_of` looks.
-        features: `[maps, width, rows, columns]`.
-        diseases: long `[maps]`.
-    """
-    return lambda visible: network.evidence_of(features * visible[:, None], diseases)
-
-
-def hide_pixels(
-    network: LocalizationNetwork, see: See, radiographs: Tensor, diseases: Tensor
-) -> Look:
-    """A look that hides pixels under their mean, and runs the whole network again.
-
-    Args:
-        network: the whole of it looks.
-        see: `network.features`, or that of quarters.
-        radiographs: `[maps, 1, height, width]` in [0, 1].
-        diseases: long `[maps]`.
+        see: `features` of the network that looks, or that of quarters.
+        radiographs: in [0, 1].
     """
     fill = radiographs.mean(dim=(1, 2, 3), keepdim=True)
 
-    def look(visible: Tensor) -> Tensor:
+    def conceal(visible: Tensor) -> Tensor:
         mask = F.interpolate(visible[:, None], size=radiographs.shape[-2:])
-        return network.evidence_of(see(torch.lerp(fill, radiographs, mask)), diseases)
+        return see(torch.lerp(fill, radiographs, mask))
 
-    return look
+    return conceal
+
+
+def conceal(see: See, radiographs: Tensor, features: Tensor, recipe: MiningRecipe) -> Conceal:
+    """As the recipe hides: from radiographs, or from their aggregated maps."""
+    if recipe.where == "features":
+        return conceal_cells(features)
+    return conceal_pixels(see, radiographs)
 
 
 def mine_labelled(
@@ -122,10 +127,10 @@ def mine_labelled(
     radiographs: Tensor,
     features: Tensor,
     maps: Tensor,
-    labels: Tensor,
+    pairs: Tensor,
     recipe: MiningRecipe,
-) -> tuple[list[Step], Tensor]:
-    """The steps of every disease that the labels give, and of no other.
+) -> list[Step]:
+    """The steps of every disease that the labels give, and of no other; none without a label.
 
     Args:
         network: in training.
@@ -133,18 +138,13 @@ def mine_labelled(
         radiographs: float `[batch, 1, height, width]`.
         features: their aggregated maps.
         maps: the evidence of the unhidden pass, `[batch, diseases, rows, columns]`.
-        labels: float `[batch, diseases]`.
+        pairs: long `[pairs, 2]`, radiograph and disease of each label.
         recipe: what is hidden and how.
-
-    Returns:
-        The steps over the labelled pairs, and the pairs, long `[pairs, 2]`: radiograph, disease.
     """
-    pairs = labels.nonzero()
+    if len(pairs) == 0:
+        return []
     rows, diseases = pairs.T
-    look = (
-        hide_features(network, features[rows], diseases)
-        if recipe.where == "features"
-        else hide_pixels(network, see, radiographs[rows], diseases)
-    )
+    seen = features[rows]
+    hide = conceal(see, radiographs[rows], seen, recipe)
     first = maps[rows, diseases]
-    return mine(first, look, network.pool.visible, lambda z: z < recipe.stop, recipe), pairs
+    return mine(network, seen, first, diseases, hide, lambda z: z < recipe.stop, recipe)

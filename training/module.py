@@ -11,9 +11,9 @@ from training.areas import mean_area
 from training.augmentation import augment, enlarge
 from training.dataset import Batch
 from training.loss import ClassBalancedLoss
-from training.mining import Step, mine_labelled
+from training.mining import Step, conceal, mine_labelled
 from training.network import LocalizationNetwork
-from training.preservation import KnowledgePreservation
+from training.preservation import KnowledgePreservation, Responses
 from training.recipe import Recipe
 
 
@@ -66,22 +66,28 @@ class LocalizationModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one varied batch, whole or in quarters."""
         images = augment(batch.radiographs, self.recipe.augmentation, self.input_side)
-        tiled = torch.rand(()).item() < self.recipe.tiles
-        network = self.network
-        see = network.features_of_quarters if tiled else network.features
+        tiled = self._draws_tiles()
+        see = self.network.features_of_quarters if tiled else self.network.features
         features = see(images)
-        maps = network.evidence(features)
-        logits = network.pool(maps)
+        maps = self.network.evidence(features)
+        logits = self.network.pool(maps)
         loss = self._log("tiled" if tiled else "whole", self.loss(logits, batch))
+        pairs = batch.labels.nonzero()
+        steps: list[Step] = []
         if self.recipe.mining is not None:
-            mined = mine_labelled(
-                network, see, images, features, maps, batch.labels, self.recipe.mining
-            )
-            loss = loss + self._log("mining", self._mining_loss(*mined, batch))
+            recipe = self.recipe.mining
+            steps = mine_labelled(self.network, see, images, features, maps, pairs, recipe)
+            loss = loss + self._log("mining", self._mining_loss(steps, pairs, batch))
         if self.preservation is not None:
-            responses = self.preservation.respond(images, quarters=tiled)
-            loss = loss + self._log("preservation", self.preservation(logits, maps, responses))
+            known = self.preservation.respond(images, quarters=tiled)
+            loss = loss + self._log("preservation", self.preservation(logits, maps, known))
+            loss = loss + self._preservation_of_others(steps, pairs, images, known, tiled)
         return loss
+
+    def _draws_tiles(self) -> bool:
+        """The same in all processes, so that all are equally fast and log the same."""
+        step = torch.Generator().manual_seed(self.recipe.seed * 2**32 + self.global_step)
+        return torch.rand((), generator=step).item() < self.recipe.tiles
 
     def _mining_loss(self, steps: list[Step], pairs: Tensor, batch: Batch) -> Tensor:
         """Each labelled disease is asked for again at every step at which it was still there."""
@@ -90,7 +96,24 @@ class LocalizationModule(LightningModule):
             (self.loss.of_positives(step.logits, pairs, batch) * step.active).sum()
             for step in steps[1:]
         ]
-        return self.recipe.mining.weight * torch.stack(losses).mean() / batch.labels.numel()
+        total = torch.stack(losses).mean() if losses else batch.labels.new_zeros(())
+        return self.recipe.mining.weight * total / batch.labels.numel()
+
+    def _preservation_of_others(
+        self, steps: list[Step], pairs: Tensor, images: Tensor, known: Responses, tiled: bool
+    ) -> Tensor:
+        """What the hidden passes are to say of the diseases that were not hidden."""
+        preservation, mining = self.preservation, self.recipe.mining
+        nothing = known.logits.new_zeros(())
+        if preservation is None or mining is None or preservation.recipe.hidden == 0:
+            return nothing
+        if not steps:
+            return self._log("preservation of others", nothing)
+        rows, diseases = pairs.T
+        see = preservation.see(quarters=tiled)
+        hide = conceal(see, images[rows], known.features[rows], mining)
+        kept = preservation.of_hidden(self.network, steps, diseases, hide)
+        return self._log("preservation of others", kept)
 
     def _log(self, name: str, loss: Tensor) -> Tensor:
         self.log(f"loss/{name}", loss, prog_bar=True, on_step=True, on_epoch=True, sync_dist=True)

@@ -10,13 +10,26 @@ member's, and a network that answers as the ensemble does keeps part of that (Hi
 
 import copy
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.mining import Conceal, See, Step
 from training.network import LocalizationNetwork
 from training.recipe import PreservationRecipe
+
+
+class Responses(NamedTuple):
+    """What is known of radiographs."""
+
+    logits: Tensor
+    """`[batch, diseases]`."""
+    maps: Tensor
+    """The original's, `[batch, diseases, rows, columns]`."""
+    features: Tensor
+    """Its aggregated maps."""
 
 
 class KnowledgePreservation(nn.Module):
@@ -49,22 +62,45 @@ class KnowledgePreservation(nn.Module):
         return self
 
     @torch.no_grad()
-    def respond(self, radiographs: Tensor, *, quarters: bool = False) -> tuple[Tensor, Tensor]:
-        """What is known of radiographs: logits `[batch, diseases]`, and the original's maps.
+    def respond(self, radiographs: Tensor, *, quarters: bool = False) -> Responses:
+        """What is known of radiographs `[batch, 1, height, width]`.
 
         The original sees them as the trained network does, whole or in quarters; its companions
         see them whole.
         """
         original = self.original
-        look = original.features_of_quarters if quarters else original.features
-        maps = original.evidence(look(radiographs))
+        features = self.see(quarters=quarters)(radiographs)
+        maps = original.evidence(features)
         logits = [original.pool(maps)]
         logits += [companion(radiographs)[0] for companion in self.companions]
-        return torch.stack(logits).mean(dim=0), maps
+        return Responses(torch.stack(logits).mean(dim=0), maps, features)
 
-    def forward(self, logits: Tensor, maps: Tensor, responses: tuple[Tensor, Tensor]) -> Tensor:
+    def see(self, *, quarters: bool) -> See:
+        """How the original sees radiographs."""
+        return self.original.features_of_quarters if quarters else self.original.features
+
+    def forward(self, logits: Tensor, maps: Tensor, known: Responses) -> Tensor:
         """The loss: weighted mean squared differences to what `respond` gave."""
-        known_logits, known_maps = responses
-        return self.recipe.logits * F.mse_loss(logits, known_logits) + self.recipe.maps * (
-            F.mse_loss(maps, known_maps)
+        return self.recipe.logits * F.mse_loss(logits, known.logits) + self.recipe.maps * (
+            F.mse_loss(maps, known.maps)
         )
+
+    def of_hidden(
+        self, network: LocalizationNetwork, steps: list[Step], diseases: Tensor, conceal: Conceal
+    ) -> Tensor:
+        """The loss where one disease of each radiograph was hidden, for all the other diseases.
+
+        Args:
+            network: that is trained.
+            steps: its looks, the unhidden one first; each `[pairs, ...]`.
+            diseases: long `[pairs]`, which one was hidden.
+            conceal: how the original sees what a step left visible.
+        """
+        other = F.one_hot(diseases, network.head.out_channels) == 0
+        differences = []
+        for step in steps[1:]:
+            with torch.no_grad():
+                known = self.original.pool(self.original.evidence(conceal(step.visible)))
+            logits = network.pool(network.evidence(step.seen))
+            differences.append((logits - known)[other])
+        return self.recipe.hidden * torch.cat(differences).square().mean()

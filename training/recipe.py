@@ -74,6 +74,9 @@ class PreservationRecipe(Values):
     """Weight of the squared difference of the logits to those of the original network."""
     maps: float = 0.1
     """Weight of the squared difference of the heat maps."""
+    hidden: float = 0.0
+    """Weight of the squared difference of the logits of the diseases that were not hidden, where
+    another one was."""
     companions: tuple[str, ...] = ()
     """Checkpoints of further networks: the logits to keep are the mean of theirs and the
     original's."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from training.augmentation import enlarge
 from training.calibration import Calibration
-from training.mining import Step, hide_features, mine, salience
+from training.mining import Step, conceal_cells, mine, salience
 from training.network import LocalizationNetwork
 from training.recipe import MiningRecipe
 
@@ -78,13 +78,13 @@ class ServedNetwork(nn.Module):
         batch, count = maps.shape[:2]  # Not `len`, which would make the batch a constant.
         asked = torch.arange(count).expand(batch, -1).flatten()
         seen = features[:, None].expand(-1, count, -1, -1, -1).flatten(0, 1)
-        look = hide_features(self.network, seen, asked)
 
         def stop(logits: Tensor) -> Tensor:
             found = self._probabilities(logits.unflatten(0, (-1, count)))
             return (found < self.threshold).flatten()
 
-        steps = mine(maps.flatten(0, 1), look, self.network.pool.visible, stop, mining)
+        first = maps.flatten(0, 1)
+        steps = mine(self.network, seen, first, asked, conceal_cells(seen), stop, mining)
         return [Step(*(part.unflatten(0, (-1, count)) for part in step)) for step in steps]
 
     def _added(self, looks: list[Step], mining: MiningRecipe) -> list[Tensor]:
