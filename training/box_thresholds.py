@@ -5,16 +5,16 @@ import numpy as np
 from localization import DISEASES, Localizer
 from localization.boxes import PUBLISHED_THRESHOLDS
 from training.dataset import ChestXray14
-from training.evaluation import (
+from training.evaluation import predict
+from training.free_response import accuracies
+from training.protocol import (
     FREE_RESPONSE_IOU,
     Target,
     detections,
     patient_groups,
-    predict,
     read_targets,
     show,
 )
-from training.free_response import accuracies
 
 CANDIDATES = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 """Fractions of a map's range."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation import (
+from training.free_response import AFP, Detections, accuracies
+from training.protocol import (
     FREE_RESPONSE_IOU,
     LOCALIZED,
     Shown,
@@ -18,7 +19,6 @@ from training.evaluation import (
     inside,
     overlap,
 )
-from training.free_response import AFP, Detections, accuracies
 
 DRAWS = 1000
 

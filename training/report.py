@@ -7,7 +7,7 @@ from rich.table import Table
 
 from localization import ModelBundle
 from localization.bundle import write_manifest
-from training.evaluation import IOBB, IOU
+from training.protocol import IOBB, IOU
 
 OVERLAPS = {"IoU": IOU, "IoBB": IOBB}
 
@@ -21,6 +21,7 @@ def print_report(figures: dict[str, Any], console: Console | None = None) -> Non
         for over in ("all boxes", "mean"):
             for overlap, thresholds in OVERLAPS.items():
                 console.print(_methods(group, methods, over, overlap, thresholds))
+        console.print(_free_response(group, methods))
     everyone = figures["localization"]["all patients"]["model"]
     for overlap, thresholds in OVERLAPS.items():
         console.print(_diseases(overlap, thresholds, everyone))
@@ -77,6 +78,17 @@ def _methods(
     table = _table(title, "method", ["pointing", "mean IoU", *(f"T {t}" for t in thresholds)])
     for name, scores in methods.items():
         table.add_row(name, *_row(scores[over], overlap))
+    return table
+
+
+def _free_response(group: str, methods: dict[str, Any]) -> Table:
+    title = f"{group}, mean over the diseases: Acc at equal AFP, boxes by the model's own cuts"
+    curves = methods["model"]["mean"]["free response"]
+    columns = [f"T(IoU) {t}, AFP {afp}" for t, shares in curves.items() for afp in shares]
+    table = _table(title, "method", columns)
+    for name, scores in methods.items():
+        shares = scores["mean"]["free response"].values()
+        table.add_row(name, *(f"{found:.3f}" for each in shares for found in each.values()))
     return table
 
 

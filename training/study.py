@@ -20,25 +20,22 @@ from localization import Localizer, ModelBundle
 from localization.bundle import MANIFEST
 from training.comparison import compare, figures
 from training.dataset import ChestXray14
-from training.evaluation import (
+from training.evaluation import Predictions, predict, score_classification, shown_by
+from training.export import export
+from training.free_response import accuracies
+from training.protocol import (
     CENTRED,
     FREE_RESPONSE_IOU,
     LOCALIZED,
-    Predictions,
     Shown,
     Target,
     coverage,
     detections,
     patient_groups,
-    predict,
     read_targets,
-    score_classification,
     score_localization,
     show,
-    shown_by,
 )
-from training.export import export
-from training.free_response import accuracies
 from training.recipe import MiningRecipe, PreservationRecipe, Recipe, Values
 from training.study_plots import draw_contact_sheet, draw_curves
 from training.train import BEST, LAST, train

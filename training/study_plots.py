@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle as Outline
 
 from localization import DISEASES, Localizer, ModelBundle, Radiograph
 from training.dataset import ChestXray14
-from training.evaluation import LOCALIZED, ORIGINAL_SIDE, Rectangle, Target, patient_groups
+from training.protocol import LOCALIZED, ORIGINAL_SIDE, Rectangle, Target, patient_groups
 
 TRUE, FOUND = "lime", "red"
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from training.evaluation import FREE_RESPONSE_IOU
+from training.protocol import FREE_RESPONSE_IOU
 
 HEADER = (
     "row",

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from training.comparison import NAMES, compare, figures
-from training.evaluation import Shown, Target
+from training.protocol import Shown, Target
 
 TRUE = (100.0, 100.0, 100.0, 100.0)
 

@@ -10,15 +10,14 @@ from rich.console import Console
 from localization import DISEASES, Localizer, ModelBundle
 from training.areas import mean_area
 from training.dataset import ChestXray14
-from training.evaluation import (
+from training.evaluation import evaluate, score_classification
+from training.protocol import (
     CENTRED,
     Shown,
     Target,
     coverage,
-    evaluate,
     overlap,
     read_targets,
-    score_classification,
     score_localization,
     show,
 )

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from training.evaluation import Shown, Target, detections
 from training.free_response import AFP, accuracies
+from training.protocol import Shown, Target, detections
 
 TRUE = (100.0, 100.0, 100.0, 100.0)
 FALSE = (700.0, 700.0, 100.0, 100.0)
