@@ -14,6 +14,11 @@ from scipy import ndimage
 
 PUBLISHED_THRESHOLDS = (60 / 255, 180 / 255)
 
+_Corners = tuple[int, int, int, int]
+"""x0, y0, x1, y1 in cells of the enlarged map, the last two exclusive."""
+_Place = tuple[int, int]
+"""Row, column in it."""
+
 WORKING_SIDE = 128
 """Heat maps are enlarged to this side first: a cell's edge is no edge of a disease."""
 
@@ -47,52 +52,55 @@ def find_boxes(
     """Boxes around what a heat map shows, best score first, smaller before larger.
 
     Args:
-        heatmap: float32 `[rows, columns]` over the whole radiograph.
+        heatmap: float32 `[rows, columns]` over the whole radiograph, all mining steps fused.
         width: of the radiograph, in pixels.
         height: of the radiograph, in pixels.
-        thresholds: fractions of the map's range, each in (0, 1).
-        step_heatmaps: float32 `[steps, rows, columns]`, what each mining step added; a box is
-            of the step that added most where its region is hottest.
+        thresholds: fractions of a map's range, each in (0, 1).
+        step_heatmaps: float32 `[steps, rows, columns]`, what each step added. A step after the
+            first shows what is too weak beside the first one's find to stand out of the fused
+            map: it has boxes of its own.
 
     Returns:
         Boxes in pixels of the radiograph; none for a flat map, which shows nothing.
     """
+    steps = [] if step_heatmaps is None else list(step_heatmaps)
+    across, down = width / WORKING_SIDE, height / WORKING_SIDE
+    boxes: dict[_Corners, Box] = {}
+    for later, shown in enumerate([heatmap, *steps[1:]]):
+        for region, peak, score in _find(shown, thresholds):
+            x0, y0, x1, y1 = region
+            size = (x1 - x0) * across, (y1 - y0) * down
+            step = later or _step(steps, peak)
+            boxes.setdefault(region, Box(x0 * across, y0 * down, *size, score, step))
+    return tuple(sorted(boxes.values(), key=lambda box: (-box.score, box.width * box.height)))
+
+
+def _find(
+    heatmap: NDArray[np.float32], thresholds: Sequence[float]
+) -> list[tuple[_Corners, _Place, float]]:
+    """The regions above each fraction of a map's range, with place and height of their peaks."""
     fine = enlarge(heatmap)
     low, high = float(fine.min()), float(fine.max())
     if not high > low:
-        return ()
-    found = {
-        region: peak
+        return []
+    return [
+        (region, peak, float(fine[peak]))
         for threshold in thresholds
         for region, peak in _regions(fine, low + threshold * (high - low))
-    }
-    across, down = width / fine.shape[1], height / fine.shape[0]
-    boxes = (
-        Box(
-            x0 * across,
-            y0 * down,
-            (x1 - x0) * across,
-            (y1 - y0) * down,
-            float(fine[peak]),
-            _step(step_heatmaps, peak),
-        )
-        for (x0, y0, x1, y1), peak in found.items()
-    )
-    return tuple(sorted(boxes, key=lambda box: (-box.score, box.width * box.height)))
+    ]
 
 
-def _step(step_heatmaps: NDArray[np.float32] | None, peak: tuple[int, int]) -> int:
-    if step_heatmaps is None:
+def _step(steps: list[NDArray[np.float32]], peak: _Place) -> int:
+    """The step that added most where the fused map has a peak."""
+    if not steps:
         return 0
-    _, rows, columns = step_heatmaps.shape
+    rows, columns = steps[0].shape
     row, column = peak[0] * rows // WORKING_SIDE, peak[1] * columns // WORKING_SIDE
-    return int(step_heatmaps[:, row, column].argmax())
+    return int(np.argmax([step[row, column] for step in steps]))
 
 
-def _regions(
-    heatmap: NDArray[np.float32], threshold: float
-) -> list[tuple[tuple[int, int, int, int], tuple[int, int]]]:
-    """Corners (x0, y0, x1, y1; last ones exclusive) and peak (row, column) of each region."""
+def _regions(heatmap: NDArray[np.float32], threshold: float) -> list[tuple[_Corners, _Place]]:
+    """Each region above a threshold, and its peak."""
     labels, _ = ndimage.label(heatmap >= threshold)
     return [
         (

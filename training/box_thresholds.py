@@ -5,7 +5,7 @@ import numpy as np
 from localization import DISEASES, Localizer
 from localization.boxes import PUBLISHED_THRESHOLDS
 from training.dataset import ChestXray14
-from training.evaluation import predict
+from training.evaluation import Predictions, predict
 from training.free_response import accuracies
 from training.protocol import (
     FREE_RESPONSE_IOU,
@@ -13,7 +13,6 @@ from training.protocol import (
     detections,
     patient_groups,
     read_targets,
-    show,
 )
 
 CANDIDATES = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -32,15 +31,14 @@ def choose_box_thresholds(localizer: Localizer, data: ChestXray14) -> dict[str, 
     chosen = dict.fromkeys(DISEASES, PUBLISHED_THRESHOLDS)
     if not stems:
         return chosen
-    heatmaps = predict(localizer, data.table.loc[sorted(stems)], stems).heatmaps
-    for index, disease in enumerate(DISEASES):
+    predictions = predict(localizer, data.table.loc[sorted(stems)], stems)
+    for disease in DISEASES:
         own = [target for target in targets if target.disease == disease]
-        maps = [heatmaps[target.stem][index] for target in own]
         if own:
-            chosen[disease] = (max(CANDIDATES, key=lambda cut: _accuracy(own, maps, cut)),)
+            chosen[disease] = (max(CANDIDATES, key=lambda cut: _accuracy(own, predictions, cut)),)
     return chosen
 
 
-def _accuracy(targets: list[Target], maps: list[np.ndarray], cut: float) -> float:
-    shown = [show(heatmap, (cut,)) for heatmap in maps]
+def _accuracy(targets: list[Target], predictions: Predictions, cut: float) -> float:
+    shown = [predictions.show(target, (cut,)) for target in targets]
     return float(np.mean([accuracies(detections(targets, shown, t)) for t in FREE_RESPONSE_IOU]))

@@ -4,7 +4,7 @@ Classification is scored by the area under the ROC curve, localization by `train
 beside maps that know nothing and maps that know everything.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,14 @@ class Predictions:
     """`[radiographs, 14]`, in the order of the table."""
     heatmaps: dict[str, NDArray[np.float32]]
     """By stem, `[14, rows, columns]`."""
+    step_heatmaps: dict[str, NDArray[np.float32]]
+    """By stem, `[steps, 14, rows, columns]`."""
+
+    def show(self, target: Target, thresholds: Sequence[float]) -> Shown:
+        """What the model shows of a target, its candidates by thresholds of its own."""
+        disease = DISEASES.index(target.disease)
+        steps = self.step_heatmaps[target.stem][:, disease]
+        return show(self.heatmaps[target.stem][disease], thresholds, steps)
 
 
 def evaluate(localizer: Localizer, data: ChestXray14, seed: int = 0) -> dict[str, Any]:
@@ -77,19 +85,18 @@ def evaluate(localizer: Localizer, data: ChestXray14, seed: int = 0) -> dict[str
 
 def predict(localizer: Localizer, table: pd.DataFrame, with_boxes: set[str]) -> Predictions:
     """Run a model over a table of radiographs."""
-    probabilities, heatmaps = [], {}
+    probabilities, heatmaps, step_heatmaps = [], {}, {}
     progress = tqdm(total=len(table), desc="Scoring", unit="img")
     for rows in _chunks(table, BATCH):
         radiographs = [read_radiograph(file) for file in rows["file"]]
         outputs = localizer.infer(localizer.prepare(radiographs))
         probabilities.append(outputs.probabilities)
-        heatmaps.update(
-            (stem, maps)
-            for stem, maps in zip(rows.index, outputs.heatmaps, strict=True)
-            if stem in with_boxes
-        )
+        for row, stem in enumerate(rows.index):
+            if stem in with_boxes:
+                heatmaps[stem] = outputs.heatmaps[row]
+                step_heatmaps[stem] = outputs.step_heatmaps[row]
         progress.update(len(rows))
-    return Predictions(np.concatenate(probabilities), heatmaps)
+    return Predictions(np.concatenate(probabilities), heatmaps, step_heatmaps)
 
 
 def _chunks(table: pd.DataFrame, size: int) -> Iterator[pd.DataFrame]:
@@ -126,6 +133,4 @@ def _areas(
 def shown_by(bundle: ModelBundle, predictions: Predictions) -> Callable[[Target], Shown]:
     """What a model shows of its predictions, its candidates by the manifest's thresholds."""
     thresholds = bundle.manifest.box_thresholds
-    return lambda t: show(
-        predictions.heatmaps[t.stem][DISEASES.index(t.disease)], thresholds[t.disease]
-    )
+    return lambda t: predictions.show(t, thresholds[t.disease])

@@ -63,6 +63,7 @@ def mine(
     conceal: Conceal,
     stop: Callable[[Tensor], Tensor],
     recipe: MiningRecipe,
+    margin: int = 0,
 ) -> list[Step]:
     """Hide what was found and look again, `recipe.steps` times.
 
@@ -74,6 +75,7 @@ def mine(
         conceal: how the network sees what is left visible.
         stop: logits `[maps]` to whether mining ends there, bool; once ended, a map stays so.
         recipe: of the masks.
+        margin: cells around a salient region that are hidden with it.
 
     Returns:
         The unhidden look, then one step after another.
@@ -85,6 +87,7 @@ def mine(
         last = steps[-1]
         # Where to hide is a decision, not something to be learned through.
         hidden = salience(last.maps.detach(), last.visible, recipe)
+        hidden = F.max_pool2d(hidden[:, None], 2 * margin + 1, stride=1, padding=margin)[:, 0]
         visible = last.visible * (1 - hidden)
         active = last.active * (~stop(last.logits.detach())).to(last.active.dtype)
         seen = conceal(visible)

@@ -89,10 +89,14 @@ CENTRED = Shown(
 """A box of half the side in the middle, which no model may be proud of less than."""
 
 
-def show(heatmap: NDArray[np.float32], thresholds: Sequence[float] = PUBLISHED_THRESHOLDS) -> Shown:
-    """What a map `[rows, columns]` shows, its candidates by thresholds of its own."""
+def show(
+    heatmap: NDArray[np.float32],
+    thresholds: Sequence[float] = PUBLISHED_THRESHOLDS,
+    step_heatmaps: NDArray[np.float32] | None = None,
+) -> Shown:
+    """What a map `[rows, columns]` shows, its candidates as `find_boxes` finds them."""
     boxes = find_boxes(heatmap, ORIGINAL_SIDE, ORIGINAL_SIDE, PUBLISHED_THRESHOLDS)
-    candidates = find_boxes(heatmap, ORIGINAL_SIDE, ORIGINAL_SIDE, thresholds)
+    candidates = find_boxes(heatmap, ORIGINAL_SIDE, ORIGINAL_SIDE, thresholds, step_heatmaps)
     fine = enlarge(heatmap)
     row, column = np.unravel_index(np.argmax(fine), fine.shape)
     cell = ORIGINAL_SIDE / fine.shape[0]

@@ -11,6 +11,9 @@ from training.mining import Step, conceal_cells, mine, salience
 from training.network import LocalizationNetwork
 from training.recipe import MiningRecipe
 
+RIM = 1
+"""Cells hidden around what a look found: its rim, left visible, would be the next look's find."""
+
 
 class ServedNetwork(nn.Module):
     """Localizes over radiograph and mirror image, and mines every disease that it finds.
@@ -84,7 +87,8 @@ class ServedNetwork(nn.Module):
             return (found < self.threshold).flatten()
 
         first = maps.flatten(0, 1)
-        steps = mine(self.network, seen, first, asked, conceal_cells(seen), stop, mining)
+        hide = conceal_cells(seen)
+        steps = mine(self.network, seen, first, asked, hide, stop, mining, margin=RIM)
         return [Step(*(part.unflatten(0, (-1, count)) for part in step)) for step in steps]
 
     def _added(self, looks: list[Step], mining: MiningRecipe) -> list[Tensor]:

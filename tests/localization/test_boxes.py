@@ -55,3 +55,17 @@ def test_each_threshold_draws_its_own_boxes_and_none_twice() -> None:
 
 def test_a_flat_map_shows_nothing() -> None:
     assert find_boxes(np.full((8, 8), 0.7, np.float32), 100, 100, [0.2, 0.7]) == ()
+
+
+def test_a_later_step_has_boxes_of_its_own() -> None:
+    first, second = heatmap_with((2, 2, 3, 3, 1.0)), heatmap_with((10, 10, 3, 3, 0.4))
+    steps = np.stack([first, second, np.zeros_like(first)])
+    boxes = find_boxes(np.maximum(first, second), 160, 160, [0.7], steps)
+    assert [(box.step, round(box.score, 1)) for box in boxes] == [(0, 1.0), (1, 0.4)]
+    assert boxes[1].x > 80
+
+
+def test_a_box_of_the_fused_map_is_of_the_step_that_added_it() -> None:
+    first, second = heatmap_with((2, 2, 3, 3, 1.0)), heatmap_with((10, 10, 3, 3, 0.9))
+    boxes = find_boxes(np.maximum(first, second), 160, 160, [0.5], np.stack([first, second]))
+    assert [box.step for box in boxes] == [0, 1]
