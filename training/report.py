@@ -22,9 +22,10 @@ def print_report(figures: dict[str, Any], console: Console | None = None) -> Non
             for overlap, thresholds in OVERLAPS.items():
                 console.print(_methods(group, methods, over, overlap, thresholds))
         console.print(_free_response(group, methods))
-    everyone = figures["localization"]["all patients"]["model"]
+    everyone = figures["localization"]["all patients"]
     for overlap, thresholds in OVERLAPS.items():
-        console.print(_diseases(overlap, thresholds, everyone))
+        console.print(_diseases(overlap, thresholds, everyone["model"]))
+    console.print(_bounds(everyone["grid's upper bound"]))
     console.print(
         "The test part that is scored here need not be a random sample of the official test "
         "list: see the model card before comparing."
@@ -106,4 +107,15 @@ def _diseases(overlap: str, thresholds: tuple[float, ...], scores: dict[str, Any
     table = _table(f"The model's Acc/AFP at T({overlap}), all patients", "disease", columns)
     for disease, score in scores.items():
         table.add_row(disease, str(score["boxes"]), *_row(score, overlap))
+    return table
+
+
+def _bounds(scores: dict[str, Any]) -> Table:
+    columns = ["pointing", "mean IoU", *(f"T {t}" for t in IOU)]
+    title = "The grid's upper bound, a map that knows the truth: Acc at T(IoU), all patients"
+    table = _table(title, "disease", columns)
+    for disease, score in scores.items():
+        own = (score["pointing game"], score["mean IoU"])
+        found = (each["accuracy"] for each in score["IoU"].values())
+        table.add_row(disease, *(f"{value:.3f}" for value in (*own, *found)))
     return table

@@ -48,6 +48,7 @@ class Row(Values):
     """One line of the table: a classification stage, and how it goes on."""
 
     stage: str
+    tiles: float = 0.0
     context: int = 0
     mining: MiningRecipe | None = None
     preservation: PreservationRecipe | None = None
@@ -85,6 +86,7 @@ class Study(Values):
             values
             | {
                 "name": name,
+                "tiles": row.tiles,
                 "start": str(starts[row.stage]),
                 "mining": row.mining,
                 "preservation": preservation,
