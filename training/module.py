@@ -72,6 +72,7 @@ class LocalizationModule(LightningModule):
         maps = self.network.evidence(features)
         logits = self.network.pool(maps)
         loss = self._log("tiled" if tiled else "whole", self.loss(logits, batch))
+        loss = self.recipe.classification * loss
         pairs = batch.labels.nonzero()
         steps: list[Step] = []
         if self.recipe.mining is not None:

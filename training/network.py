@@ -146,10 +146,14 @@ class LocalizationNetwork(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> "LocalizationNetwork":
-        """As `nn.Module.train`, but frozen layers keep their batch statistics."""
+        """As `nn.Module.train`, but what is frozen or fixed keeps its batch statistics."""
         super().train(mode)
         for name in self.recipe.frozen:
             self.backbone.get_submodule(name).eval()
+        if self.recipe.fixed_statistics:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
         return self
 
     def features(self, radiographs: Tensor) -> Tensor:

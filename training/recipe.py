@@ -22,6 +22,8 @@ class NetworkRecipe(Values):
     """A state-dict file, the name of an installed package that holds one, or nothing."""
     frozen: tuple[str, ...] = ()
     """Submodules of the backbone that keep their weights and batch statistics."""
+    fixed_statistics: bool = False
+    """Whether all batch normalisation keeps the statistics that it began with."""
     stages: tuple[int, ...]
     """Which stages of the backbone are aggregated, counted as timm's `out_indices`."""
     stride: int
@@ -102,6 +104,9 @@ class Recipe(Values):
     """Decay of the exponential moving average of the weights, per step."""
     tiles: float = 0.0
     """Share of the steps that show the network four quarters in place of one radiograph."""
+    classification: float = Field(default=1.0, ge=0)
+    """Weight of the labels' loss on the unhidden radiographs; with 0, what is preserved stands in
+    for them, and labels supervise the hidden passes alone."""
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
     seed: int = 0
     start: str | None = None

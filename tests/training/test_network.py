@@ -136,6 +136,16 @@ def test_frozen_layers_keep_weights_and_statistics(tiny_recipe: Recipe) -> None:
     assert not torch.equal(before[trained], after[trained])
 
 
+def test_fixed_statistics_stay_while_the_weights_learn(tiny_recipe: Recipe) -> None:
+    recipe = tiny_recipe.network.model_copy(update={"fixed_statistics": True})
+    network = LocalizationNetwork(recipe).train()
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    network(torch.rand(4, 1, 64, 64))[0].sum().backward()
+    after = network.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert network.aggregation.projections[0][1].weight.grad is not None
+
+
 def test_the_shipped_recipes_can_be_built() -> None:
     for name in ("cam", "lite0-msa", "lite0", "resnet50-msa", "resnet50"):
         recipe = Recipe.load(name)
