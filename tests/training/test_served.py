@@ -52,8 +52,7 @@ def test_each_step_adds_a_region_of_its_own(
     assert bool(found[:, 0].all())
     assert bool(found[:, 1].any(dim=0).sum() > COUNT / 2), "hardly anything is mined"
     assert int(added.sum(dim=1).max()) == 1, "two steps claim one cell"
-    # The first step's find is the hottest there is, and no step is hotter than the fused map.
-    assert torch.equal(steps[:, 0].amax(dim=(2, 3)), heatmaps.amax(dim=(2, 3)))
+    # No step is hotter than the fused map.
     assert bool((steps.amax(dim=1) <= heatmaps).all())
 
 
