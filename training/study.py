@@ -61,7 +61,7 @@ class Study(Values):
     stages: dict[str, str]
     """By name, the recipe of each classification stage."""
     refinement: dict[str, Any]
-    """Values of every row's second stage, in place of those of its first."""
+    """Values of every row's second stage, in place of those of its first; `network` likewise."""
     baseline: str
     """The row that all others are compared with."""
     rows: dict[str, Row]
@@ -80,8 +80,9 @@ class Study(Values):
             companions = tuple(str(starts[stage]) for stage in preservation.companions)
             preservation = preservation.model_copy(update={"companions": companions})
         first = Recipe.load(self.stages[row.stage])
-        network = first.network.model_dump() | {"context": row.context}
         values = first.model_dump() | self.refinement
+        network = first.network.model_dump() | self.refinement.get("network", {})
+        network["context"] = row.context
         return Recipe.model_validate(
             values
             | {
