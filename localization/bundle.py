@@ -12,7 +12,7 @@ from localization.diseases import DISEASES
 GRAPH = "model.onnx"
 MANIFEST = "manifest.json"
 
-SHIPPED = Path("models/lite0")
+SHIPPED = Path("models/lite0-msa-am-kp")
 """The bundle that comes with the project, in the repository and in the image."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]

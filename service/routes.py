@@ -126,7 +126,7 @@ async def ready(request: Request) -> JSONResponse:
 @router.get(
     "/v2/models/{name}",
     responses=problems(
-        unknown_model="There is no model 'resnet50' here; this service has 'lite0'."
+        unknown_model="There is no model 'resnet50' here; this service has 'lite0-msa-am-kp'."
     ),
     tags=["open inference protocol"],
 )

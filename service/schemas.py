@@ -108,7 +108,7 @@ class Finding(BaseModel):
 
 EXAMPLE_ANSWER: dict[str, Any] = {
     "id": "0b9ff5a8e1b44d3c8e1f6a1f6c9f0d4e",
-    "model": {"name": "lite0", "version": "1.0.0"},
+    "model": {"name": "lite0-msa-am-kp", "version": "1.0.0"},
     "radiograph": {"format": "DICOM", "width": 1955, "height": 1841},
     "findings": [
         {

@@ -30,15 +30,15 @@ def test_the_shipped_model_is_found_from_any_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert Settings().model == Path(__file__).parents[2] / "models" / "lite0"
+    assert Settings().model == Path(__file__).parents[2] / "models" / "lite0-msa-am-kp"
 
 
 def test_a_models_folder_of_the_working_directory_comes_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "models" / "lite0").mkdir(parents=True)
+    (tmp_path / "models" / "lite0-msa-am-kp").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert Settings().model.resolve() == tmp_path / "models" / "lite0"
+    assert Settings().model.resolve() == tmp_path / "models" / "lite0-msa-am-kp"
 
 
 def test_every_setting_is_described() -> None:
