@@ -1,9 +1,10 @@
-"""Two methods on the same boxes: by how much one is better, and how sure that is.
+"""Two methods on the same radiographs: by how much one is better, and how sure that is.
 
 Patients are drawn with replacement, both methods scored on the same draw (the paired bootstrap of
-Efron 1979), because boxes of one patient are not independent of each other.
+Efron 1979), because boxes and radiographs of one patient are not independent of each other.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,19 +82,71 @@ def compare(
 ) -> dict[str, Difference]:
     """How much better a method is than a baseline, with 95 % intervals over patients."""
     (ours, theirs), patients = _number([shown, baseline], targets)
-    random = np.random.default_rng(seed)
+    found = _bootstrap(
+        lambda weights: ours.figures(weights) - theirs.figures(weights), patients, seed
+    )
+    return dict(zip(NAMES, found, strict=True))
+
+
+def compare_areas(
+    patients: NDArray[np.int64],
+    labels: NDArray[np.bool_],
+    scores: NDArray[np.float32],
+    baseline: NDArray[np.float32],
+    seed: int = 0,
+) -> Difference:
+    """How much larger a method's mean AUC is than a baseline's, with a 95 % interval over patients.
+
+    Args:
+        patients: `[radiographs]`, whose each one is.
+        labels: `[radiographs, diseases]`; a disease without positives is not in the mean.
+        scores: of the method, of the same shape.
+        baseline: scores of the other method.
+        seed: of the draws.
+    """
+    known, numbers = np.unique(patients, return_inverse=True)
+    columns = [
+        (truth, *(np.unique(column, return_inverse=True)[1] for column in both))
+        for truth, *both in zip(labels.T, scores.T, baseline.T, strict=True)
+        if 0 < truth.sum() < len(truth)
+    ]
 
     def difference(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        return ours.figures(weights) - theirs.figures(weights)
+        own = weights[numbers]
+        gains = [
+            _area(ours, truth, own) - _area(theirs, truth, own) for truth, ours, theirs in columns
+        ]
+        return np.array([np.nanmean(gains)])
 
+    return _bootstrap(difference, len(known), seed)[0]
+
+
+def _area(
+    ranks: NDArray[np.int64], truth: NDArray[np.bool_], weights: NDArray[np.float64]
+) -> float:
+    """The weighted area under the ROC curve; NaN where no positive or no negative was drawn."""
+    positive = np.bincount(ranks, weights * truth)
+    negative = np.bincount(ranks, weights * ~truth)
+    # A tie counts half.
+    beaten = negative.cumsum() - negative / 2
+    pairs = positive.sum() * negative.sum()
+    return float((positive * beaten).sum() / pairs) if pairs else float("nan")
+
+
+def _bootstrap(
+    difference: Callable[[NDArray[np.float64]], NDArray[np.float64]], patients: int, seed: int
+) -> list[Difference]:
+    """Differences `[figures]` by the weights `[patients]`, with their intervals."""
+    random = np.random.default_rng(seed)
     value = difference(np.ones(patients))
     drawn = [
         difference(np.bincount(random.integers(patients, size=patients), minlength=patients) * 1.0)
         for _ in range(DRAWS)
     ]
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
-    rows = zip(NAMES, value.tolist(), low.tolist(), high.tolist(), strict=True)
-    return {name: Difference(*row) for name, *row in rows}
+    return [
+        Difference(*row) for row in zip(value.tolist(), low.tolist(), high.tolist(), strict=True)
+    ]
 
 
 def _number(methods: list[list[Shown]], targets: list[Target]) -> tuple[list[_Boxes], int]:

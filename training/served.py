@@ -94,13 +94,16 @@ class ServedNetwork(nn.Module):
     def _added(self, looks: list[Step], mining: MiningRecipe) -> list[Tensor]:
         """What each look adds to the heat map: the region that it found, which the next one hides.
 
-        A look counts for as much as the disease's probability has outlasted the hiding, and for
-        nothing once it fell below its operating point.
+        A later look counts for as much as the disease's probability has outlasted the hiding, and
+        for nothing once it fell below its operating point.
         """
         first = self._probabilities(looks[0].logits)
         added = []
-        for look in looks:
-            share = (self._probabilities(look.logits) / first).clamp(max=1) * look.active
+        for number, look in enumerate(looks):
+            left = self._probabilities(look.logits)
+            share = (left / first).clamp(max=1) * look.active
+            if number > 0:
+                share = share * (left >= self.threshold)
             found = look.visible * salience(look.maps, look.visible, mining)
             added.append(self._heat(look.maps) * found * share[..., None, None])
         return added

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
-from localization import Localizer, ModelBundle
+from localization import DISEASES, Localizer, ModelBundle
 from localization.bundle import MANIFEST
-from training.comparison import compare, figures
+from training.comparison import Difference, compare, compare_areas, figures
 from training.dataset import ChestXray14
 from training.evaluation import Predictions, predict, score_classification, shown_by
 from training.export import export
@@ -62,8 +63,9 @@ class Study(Values):
     """By name, the recipe of each classification stage."""
     refinement: dict[str, Any]
     """Values of every row's second stage, in place of those of its first; `network` likewise."""
-    baseline: str
-    """The row that all others are compared with."""
+    comparisons: dict[str, tuple[str, ...]]
+    """By the row that is the baseline, those that are compared with it. A stage counts as a row,
+    `stage NAME`: its weights as they were before the second stage."""
     rows: dict[str, Row]
 
     @classmethod
@@ -130,13 +132,17 @@ def run_study(
             recipe = Recipe.load(name)
             starts[stage] = _trained(recipe, data, output / stage, cache, progress=progress)
     results = {}
+    for stage, start in starts.items():
+        name = f"stage {stage}"
+        bundle = _exported(output / name, data, cache, lambda s=start: s)
+        results[name] = _result(bundle, data)
     for name in study.rows:
         folder = output / name
-        if not (folder / "bundle" / MANIFEST).is_file():
-            recipe = study.recipe(name, starts)
-            checkpoint = _trained(recipe, data, folder, cache, progress=progress)
-            export(checkpoint, data, cache, folder / "bundle", "0.0.0")
-        results[name] = _result(ModelBundle.load(folder / "bundle"), data)
+
+        def trained(name: str = name, folder: Path = folder) -> Path:
+            return _trained(study.recipe(name, starts), data, folder, cache, progress=progress)
+
+        results[name] = _result(_exported(folder, data, cache, trained), data)
     figures = score_study(study, results, data)
     (output / "study.json").write_text(json.dumps(figures, indent=1) + "\n")
     draw_curves(figures["curves"], output / "curves.svg")
@@ -144,6 +150,16 @@ def run_study(
         sheet = output / name / "contact-sheet.png"
         draw_contact_sheet(result.bundle, data, read_targets(data), sheet)
     return figures
+
+
+def _exported(
+    folder: Path, data: ChestXray14, cache: Path, checkpoint: Callable[[], Path]
+) -> ModelBundle:
+    """The bundle of a row, exported now where it is not there yet."""
+    bundle = folder / "bundle"
+    if (bundle / MANIFEST).is_file():
+        return ModelBundle.load(bundle)
+    return export(checkpoint(), data, cache, bundle, "0.0.0")
 
 
 def _trained(
@@ -177,10 +193,11 @@ def _seconds(localizer: Localizer, repetitions: int = 30) -> float:
 
 
 def score_study(study: Study, results: dict[str, Result], data: ChestXray14) -> dict[str, Any]:
-    """Figures per row and group of patients, and each row's difference to the baseline."""
+    """Figures per row and group of patients, and each row's difference to its baselines."""
     table, targets = data.part("test"), read_targets(data)
     groups = patient_groups(targets)
-    methods = _without_model(results[study.baseline])
+    # On the finest grid of all, whose bound is the highest.
+    methods = _without_model(max(results.values(), key=lambda r: r.bundle.manifest.grid))
     for name, result in results.items():
         methods[name] = shown_by(result.bundle, result.predictions)
     shown = {name: {id(t): method(t) for t in targets} for name, method in methods.items()}
@@ -210,18 +227,36 @@ def score_study(study: Study, results: dict[str, Result], data: ChestXray14) -> 
         },
         "differences": {
             group: {
-                name: {
-                    figure: asdict(difference)
-                    for figure, difference in compare(
-                        chosen, of(name, chosen), of(study.baseline, chosen)
-                    ).items()
+                baseline: {
+                    name: {
+                        figure: asdict(difference)
+                        for figure, difference in compare(
+                            chosen, of(name, chosen), of(baseline, chosen)
+                        ).items()
+                    }
+                    for name in names
                 }
-                for name in results
-                if name != study.baseline
+                for baseline, names in study.comparisons.items()
             }
             for group, chosen in groups.items()
         },
+        "auc differences": {
+            baseline: {
+                name: asdict(_area_difference(results[name], results[baseline], table))
+                for name in names
+            }
+            for baseline, names in study.comparisons.items()
+        },
     }
+
+
+def _area_difference(ours: Result, theirs: Result, table: pd.DataFrame) -> Difference:
+    return compare_areas(
+        table["patient"].to_numpy(),
+        table[list(DISEASES)].to_numpy(bool),
+        ours.predictions.probabilities,
+        theirs.predictions.probabilities,
+    )
 
 
 def free_response_curves(targets: list[Target], shown: dict[str, list[Shown]]) -> dict[str, Any]:

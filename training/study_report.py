@@ -30,9 +30,10 @@ def describe(figures: dict[str, Any]) -> str:
                 for group in groups
             ),
             *(
-                f"**Difference to the baseline, {group}**, with 95 % intervals\n\n"
-                + _differences(figures["differences"][group])
+                f"**Differences to {baseline}**, with 95 % intervals; AUC on the test part, the "
+                f"rest of {group}\n\n" + _differences(rows, figures["auc differences"][baseline])
                 for group in groups
+                for baseline, rows in figures["differences"][group].items()
             ),
         ]
     )
@@ -67,11 +68,11 @@ def _row(name: str, protocol: dict[str, Any], compared: dict[str, float]) -> lis
     ]
 
 
-def _differences(rows: dict[str, Any]) -> str:
+def _differences(rows: dict[str, Any], areas: dict[str, Any]) -> str:
     return _table(
-        ("row", *COMPARED),
+        ("row", "mean AUC", *COMPARED),
         [
-            [name, *(_interval(found[figure]) for figure in COMPARED)]
+            [name, _interval(areas[name]), *(_interval(found[figure]) for figure in COMPARED)]
             for name, found in rows.items()
         ],
     )

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import torch
 
-from training.comparison import NAMES, compare, figures
+from training.areas import mean_area
+from training.comparison import NAMES, compare, compare_areas, figures
 from training.protocol import Shown, Target
 
 TRUE = (100.0, 100.0, 100.0, 100.0)
@@ -47,3 +49,19 @@ def test_figures_are_those_of_the_protocol() -> None:
     assert found["pointing game"] == 0.75
     # Nodules are found; of the masses the one found has the same score as the false box.
     assert found["Acc at T(IoU) 0.5, AFP 1.0"] == pytest.approx(np.mean([1.0, 0.5]))
+
+
+def test_the_gain_in_auc_is_that_of_the_means() -> None:
+    random = np.random.default_rng(0)
+    labels = random.random((300, 3)) < 0.3
+    better, worse = (
+        # Rounded, so that some are tied.
+        (labels + random.normal(0, noise, labels.shape)).round(1).astype(np.float32)
+        for noise in (0.5, 2.0)
+    )
+    gain = compare_areas(np.arange(300) // 2, labels, better, worse)
+    areas = [mean_area(torch.tensor(scores), torch.tensor(labels)) for scores in (better, worse)]
+    assert gain.value == pytest.approx(areas[0] - areas[1], abs=1e-5)
+    assert 0 < gain.low < gain.value < gain.high
+    same = compare_areas(np.arange(300), labels, worse, worse)
+    assert (same.value, same.low, same.high) == (0, 0, 0)

@@ -19,7 +19,7 @@ def study() -> Study:
     return Study(
         stages={"msa": str(TINY)},
         refinement={"epochs": 1, "input_sides": [64]},
-        baseline="MSA",
+        comparisons={"MSA": ("MSA+AM+KP",), "stage msa": ("MSA",)},
         rows={
             "MSA": Row(stage="msa"),
             "MSA+AM+KP": Row.model_validate(
@@ -38,7 +38,7 @@ def test_every_row_begins_with_its_stage_and_is_scored(
     study: Study, data: ChestXray14, tmp_path: Path
 ) -> None:
     figures = run_study(study, data, tmp_path, tmp_path / "cache", {}, progress=False)
-    assert list(figures["auc"]) == ["MSA", "MSA+AM+KP"]
+    assert list(figures["auc"]) == ["stage msa", "MSA", "MSA+AM+KP"]
     assert {"random map", "centred Gaussian", "centred box", "grid's upper bound"} < set(
         figures["localization"]["odd patients"]
     )
@@ -52,6 +52,7 @@ def test_every_row_begins_with_its_stage_and_is_scored(
     assert (tmp_path / "MSA+AM+KP" / "contact-sheet.png").is_file()
     tables = describe(figures)
     assert "| MSA+AM+KP |" in tables
+    assert "Differences to stage msa" in tables
     assert "grid's upper bound" in tables
 
     stamp = (tmp_path / "MSA" / "best.ckpt").stat().st_mtime_ns
@@ -64,7 +65,8 @@ def test_every_row_begins_with_its_stage_and_is_scored(
 
 def test_the_shipped_study_is_made_of_recipes() -> None:
     study = Study.load()
-    assert study.baseline in study.rows
+    compared = {*study.comparisons, *(n for names in study.comparisons.values() for n in names)}
+    assert compared <= {*study.rows, *(f"stage {stage}" for stage in study.stages)}
     for name in study.rows:
         recipe = study.recipe(name, dict.fromkeys(study.stages, Path("start.ckpt")))
         assert recipe.epochs == study.refinement["epochs"]
