@@ -10,11 +10,15 @@ from numpy.typing import NDArray
 from localization import DISEASES, Localizer, Manifest, ModelBundle
 from localization.boxes import PUBLISHED_THRESHOLDS
 from localization.bundle import GRAPH, MANIFEST, sha256, write_manifest
+from training import box_thresholds, heat_setting
 from training.augmentation import enlarge
-from training.box_thresholds import RULE, choose_box_thresholds
+from training.box_thresholds import choose_box_thresholds
 from training.calibration import Calibration, calibrate, expected_calibration_error
-from training.dataset import ChestXray14, RadiographDataset
+from training.dataset import ChestXray14, RadiographDataset, cached_pixels
+from training.heat import HeatMaps, HeatSetting, fit_heat
+from training.heat_setting import choose_heat_setting
 from training.network import LocalizationNetwork
+from training.protocol import patient_groups, read_targets
 from training.recipe import Recipe
 from training.served import ServedNetwork
 from training.train import batches, load_network, open_part, save_network
@@ -28,16 +32,14 @@ WEIGHTS = "network.pth"
 @torch.inference_mode()
 def predict(
     network: LocalizationNetwork, side: int, dataset: RadiographDataset
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A part as it is served: logits `[radiographs, 14]`, and the least and largest `[2, 14]` of
-    all cells of each disease's maps."""
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """A part as it is served: logits `[radiographs, 14]`, and the evidence that they were pooled
+    from, `[radiographs, 14, rows, columns]`."""
     outputs = [
         network.look_twice(enlarge(batch.radiographs, side))[:2] for batch in batches(dataset, 32)
     ]
-    logits = torch.cat([logits for logits, _ in outputs])
-    coldest = torch.stack([maps.amin(dim=(0, 2, 3)) for _, maps in outputs]).amin(dim=0)
-    hottest = torch.stack([maps.amax(dim=(0, 2, 3)) for _, maps in outputs]).amax(dim=0)
-    return logits.double().numpy(), torch.stack([coldest, hottest]).double().numpy()
+    logits, maps = (torch.cat(parts) for parts in zip(*outputs, strict=True))
+    return logits.double().numpy(), maps.numpy()
 
 
 def export(
@@ -45,8 +47,8 @@ def export(
 ) -> ModelBundle:
     """Write a bundle: graph, calibration, box thresholds, manifest, weights, a card's start.
 
-    Calibration and operating points come from the validation part, box thresholds from the boxes
-    of even patient ids.
+    Calibration and operating points come from the validation part; how evidence becomes heat, and
+    box thresholds, from the boxes of even patient ids.
 
     What is written is loaded again, and so verified.
 
@@ -60,10 +62,14 @@ def export(
     recipe, network = load_network(checkpoint)
     side = recipe.input_sides[-1]
     validation = open_part(data, "validation", recipe.side, cache)
-    logits, heat = predict(network, side, validation)
+    logits, maps = predict(network, side, validation)
     labels = validation.labels.numpy().astype(bool)
     rates = data.part("training")[list(DISEASES)].mean().to_numpy(float)
     calibration = calibrate(logits, labels, rates)
+    targets = patient_groups(read_targets(data))["even patients"]
+    evidence = _evidence(network, recipe, data, cache, {target.stem for target in targets})
+    setting = choose_heat_setting(targets, evidence, maps, labels)
+    heat = HeatMaps(fit_heat(maps, labels, setting))
     folder.mkdir(parents=True, exist_ok=True)
     served = ServedNetwork(network, side, calibration, heat, recipe.mining)
     write_graph(served, recipe.side, folder / GRAPH)
@@ -80,7 +86,7 @@ def export(
         steps=1 if recipe.mining is None else 1 + recipe.mining.steps,
         operating_points=dict(zip(DISEASES, calibration.threshold.round(6).tolist(), strict=True)),
         box_thresholds=dict.fromkeys(DISEASES, PUBLISHED_THRESHOLDS),
-        calibration=_describe_calibration(calibration, logits, labels),
+        calibration=_describe_calibration(calibration, setting, logits, labels),
         training=_describe_training(recipe, data),
     )
     write_manifest(manifest, folder)
@@ -90,6 +96,18 @@ def export(
     if not (folder / CARD).exists():
         (folder / CARD).write_text(_begin_card(manifest))
     return ModelBundle.load(folder)
+
+
+def _evidence(
+    network: LocalizationNetwork, recipe: Recipe, data: ChestXray14, cache: Path, stems: set[str]
+) -> dict[str, NDArray[np.float32]]:
+    """The network's evidence in some radiographs, by stem."""
+    if not stems:
+        return {}
+    table = data.table.loc[sorted(stems)]
+    sides = sorted(data.table["native_side"].unique())
+    dataset = RadiographDataset(table, cached_pixels(table, recipe.side, cache), sides)
+    return dict(zip(table.index, predict(network, recipe.input_sides[-1], dataset)[1], strict=True))
 
 
 def write_graph(served: ServedNetwork, side: int, file: Path) -> None:
@@ -133,7 +151,10 @@ def _strip_traces(file: Path) -> None:
 
 
 def _describe_calibration(
-    calibration: Calibration, logits: NDArray[np.float64], labels: NDArray[np.bool_]
+    calibration: Calibration,
+    setting: HeatSetting,
+    logits: NDArray[np.float64],
+    labels: NDArray[np.bool_],
 ) -> dict[str, object]:
     before = 1 / (1 + np.exp(-logits))
     after = calibration.probabilities(logits)
@@ -141,7 +162,9 @@ def _describe_calibration(
         "method": "Platt scaling on the validation part of train_val_list",
         "operating_points": "largest Youden index on the validation part; 5 % called positive "
         "where it holds fewer than 10 positives",
-        "box_thresholds": RULE,
+        "heat": setting._asdict(),
+        "heat_chosen_by": heat_setting.RULE,
+        "box_thresholds": box_thresholds.RULE,
         "scale": calibration.scale.round(6).tolist(),
         "offset": calibration.offset.round(6).tolist(),
         "expected_calibration_error": {

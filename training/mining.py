@@ -64,6 +64,7 @@ def mine(
     stop: Callable[[Tensor], Tensor],
     recipe: MiningRecipe,
     margin: int = 0,
+    find: Callable[[Tensor], Tensor] = lambda maps: maps,
 ) -> list[Step]:
     """Hide what was found and look again, `recipe.steps` times.
 
@@ -76,6 +77,8 @@ def mine(
         stop: logits `[maps]` to whether mining ends there, bool; once ended, a map stays so.
         recipe: of the masks.
         margin: cells around a salient region that are hidden with it.
+        find: from evidence `[maps, rows, columns]` to that in which a region is salient, of the
+            same shape; the evidence itself.
 
     Returns:
         The unhidden look, then one step after another.
@@ -86,7 +89,7 @@ def mine(
     for _ in range(recipe.steps):
         last = steps[-1]
         # Where to hide is a decision, not something to be learned through.
-        hidden = salience(last.maps.detach(), last.visible, recipe)
+        hidden = salience(find(last.maps.detach()), last.visible, recipe)
         hidden = F.max_pool2d(hidden[:, None], 2 * margin + 1, stride=1, padding=margin)[:, 0]
         visible = last.visible * (1 - hidden)
         active = last.active * (~stop(last.logits.detach())).to(last.active.dtype)

@@ -1,12 +1,11 @@
 """The network as it is served: its `forward` is the exported graph."""
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.augmentation import enlarge
 from training.calibration import Calibration
+from training.heat import HeatMaps
 from training.mining import Step, conceal_cells, mine, salience
 from training.network import LocalizationNetwork
 from training.recipe import MiningRecipe
@@ -25,7 +24,7 @@ class ServedNetwork(nn.Module):
         network: trained.
         side: of the network's input, in pixels.
         calibration: of its logits.
-        heat: logits `[2, 14]` that are 0 and 1 on each disease's heat map.
+        heat: how its evidence becomes heat maps.
         mining: what is hidden, and how often; without it, one look is all.
     """
 
@@ -34,29 +33,20 @@ class ServedNetwork(nn.Module):
         network: LocalizationNetwork,
         side: int,
         calibration: Calibration,
-        heat: NDArray[np.float64],
+        heat: HeatMaps,
         mining: MiningRecipe | None = None,
     ) -> None:
         super().__init__()
-        self.network, self.side, self.mining = network.eval(), side, mining
+        self.network, self.side, self.heat, self.mining = network.eval(), side, heat, mining
         self.scale: Tensor
         self.offset: Tensor
         self.threshold: Tensor
-        self.coldest: Tensor
-        self.hottest: Tensor
         self.register_buffer("scale", torch.tensor(calibration.scale).float())
         self.register_buffer("offset", torch.tensor(calibration.offset).float())
         self.register_buffer("threshold", torch.tensor(calibration.threshold).float())
-        coldest, hottest = torch.tensor(heat).float()[..., None, None]
-        self.register_buffer("coldest", coldest)
-        self.register_buffer("hottest", hottest)
 
     def forward(self, radiographs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Localize a batch.
-
-        A heat map is linear in the evidence, from the weakest to the strongest that a disease
-        has in any validation radiograph: values compare between radiographs of one disease, and
-        strong evidence keeps its shape, which a sigmoid would flatten.
 
         Args:
             radiographs: uint8 `[batch, 1, side, side]`, as `localization` prepares them.
@@ -68,16 +58,22 @@ class ServedNetwork(nn.Module):
         """
         logits, maps, features = self.network.look_twice(enlarge(radiographs, self.side))
         probabilities = self._probabilities(logits)
+        surroundings = self.heat.surroundings(maps)
+        heatmaps = self.heat(maps, surroundings)
         if self.mining is None:
-            heatmaps = self._heat(maps)
             return probabilities, heatmaps, heatmaps[:, None]
-        looks = self._looks(features, maps, self.mining)
-        added = self._added(looks, self.mining)
-        heatmaps = torch.stack([self._heat(maps), *added[1:]]).amax(dim=0)
+        looks = self._looks(features, maps, surroundings, self.mining)
+        added = self._added(looks, surroundings, self.mining)
+        heatmaps = torch.stack([heatmaps, *added[1:]]).amax(dim=0)
         return probabilities, heatmaps, torch.stack(added, dim=1)
 
-    def _looks(self, features: Tensor, maps: Tensor, mining: MiningRecipe) -> list[Step]:
-        """Mine all diseases of all radiographs; each step's tensors `[batch, 14, ...]`."""
+    def _looks(
+        self, features: Tensor, maps: Tensor, surroundings: Tensor, mining: MiningRecipe
+    ) -> list[Step]:
+        """Mine all diseases of all radiographs; each step's tensors `[batch, 14, ...]`.
+
+        What is hidden is what the heat map shows.
+        """
         batch, count = maps.shape[:2]  # Not `len`, which would make the batch a constant.
         asked = torch.arange(count).expand(batch, -1).flatten()
         seen = features[:, None].expand(-1, count, -1, -1, -1).flatten(0, 1)
@@ -86,12 +82,15 @@ class ServedNetwork(nn.Module):
             found = self._probabilities(logits.unflatten(0, (-1, count)))
             return (found < self.threshold).flatten()
 
+        def find(maps: Tensor) -> Tensor:
+            return self.heat(maps.unflatten(0, (-1, count)), surroundings).flatten(0, 1)
+
         first = maps.flatten(0, 1)
         hide = conceal_cells(seen)
-        steps = mine(self.network, seen, first, asked, hide, stop, mining, margin=RIM)
+        steps = mine(self.network, seen, first, asked, hide, stop, mining, margin=RIM, find=find)
         return [Step(*(part.unflatten(0, (-1, count)) for part in step)) for step in steps]
 
-    def _added(self, looks: list[Step], mining: MiningRecipe) -> list[Tensor]:
+    def _added(self, looks: list[Step], surroundings: Tensor, mining: MiningRecipe) -> list[Tensor]:
         """What each look adds to the heat map: the region that it found, which the next one hides.
 
         A later look counts for as much as the disease's probability has outlasted the hiding, and
@@ -104,12 +103,10 @@ class ServedNetwork(nn.Module):
             share = (left / first).clamp(max=1) * look.active
             if number > 0:
                 share = share * (left >= self.threshold)
-            found = look.visible * salience(look.maps, look.visible, mining)
-            added.append(self._heat(look.maps) * found * share[..., None, None])
+            shown = self.heat(look.maps, surroundings)
+            found = look.visible * salience(shown, look.visible, mining)
+            added.append(shown * found * share[..., None, None])
         return added
 
     def _probabilities(self, logits: Tensor) -> Tensor:
         return torch.sigmoid(self.scale * logits + self.offset)
-
-    def _heat(self, maps: Tensor) -> Tensor:
-        return ((maps - self.coldest) / (self.hottest - self.coldest)).clamp(0, 1)

@@ -8,6 +8,7 @@ from torch import Tensor
 from localization import DISEASES
 from training.augmentation import enlarge
 from training.calibration import Calibration
+from training.heat import HeatMaps, HeatSetting, fit_heat
 from training.network import LocalizationNetwork
 from training.recipe import MiningRecipe, Recipe
 from training.served import ServedNetwork
@@ -35,7 +36,11 @@ def serve(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Outputs of two mining steps, every disease with this operating point."""
     maps = network.look_twice(enlarge(radiographs, SIDE))[1]
-    heat = torch.stack([maps.amin(dim=(0, 2, 3)) - 1, maps.amax(dim=(0, 2, 3))]).numpy()
+    labels = np.eye(len(maps), COUNT, dtype=bool)
+    # Twice: the coldest cell too is to be warmer than nothing.
+    known = np.concatenate([maps.numpy(), maps.numpy() - 1])
+    setting = HeatSetting(shared=0.5, location=0.5, contrast=2.0)
+    heat = HeatMaps(fit_heat(known, np.concatenate([labels, labels]), setting))
     calibration = Calibration(np.ones(COUNT), np.zeros(COUNT), np.full(COUNT, threshold))
     recipe = MiningRecipe(threshold=0.7, steps=2)
     return ServedNetwork(network, SIDE, calibration, heat, recipe)(radiographs)

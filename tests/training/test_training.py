@@ -16,6 +16,7 @@ from training.augmentation import enlarge
 from training.calibration import Calibration
 from training.dataset import ChestXray14
 from training.export import WEIGHTS, export, write_graph
+from training.heat import HeatMaps, HeatSetting, fit_heat
 from training.network import LocalizationNetwork
 from training.recipe import MiningRecipe, Recipe
 from training.served import ServedNetwork
@@ -99,7 +100,9 @@ def test_the_exported_graph_says_what_torch_says(
     side = recipe.input_sides[-1]
     # As export does, over the maps' whole range: nothing may hide at 0 or 1.
     _, maps, _ = network.look_twice(enlarge(torch.tensor(inputs), side))
-    heat = torch.stack([maps.amin(dim=(0, 2, 3)), maps.amax(dim=(0, 2, 3))]).numpy()
+    labels = np.eye(len(maps), len(DISEASES), dtype=bool)
+    setting = HeatSetting(shared=0.5, location=1.0, usual=0.5, contrast=2.0)
+    heat = HeatMaps(fit_heat(maps.numpy(), labels, setting))
     served = ServedNetwork(network, side, calibration, heat, mining)
     write_graph(served, recipe.side, tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
