@@ -15,7 +15,7 @@ from training.protocol import (
     read_targets,
 )
 
-CANDIDATES = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+CANDIDATES = tuple(round(0.05 * step, 2) for step in range(2, 20))
 """Fractions of a map's range."""
 RULE = (
     "one cut per disease, with the best mean accuracy at equal false positives over "

@@ -43,7 +43,12 @@ def predict(
 
 
 def export(
-    checkpoint: Path, data: ChestXray14, cache: Path, folder: Path, version: str
+    checkpoint: Path,
+    data: ChestXray14,
+    cache: Path,
+    folder: Path,
+    version: str,
+    setting: HeatSetting | None = None,
 ) -> ModelBundle:
     """Write a bundle: graph, calibration, box thresholds, manifest, weights, a card's start.
 
@@ -58,6 +63,7 @@ def export(
         cache: folder of decoded radiographs.
         folder: of the bundle; its name is the model's name.
         version: of the model.
+        setting: of the heat maps, in place of one that is chosen.
     """
     recipe, network = load_network(checkpoint)
     side = recipe.input_sides[-1]
@@ -66,9 +72,10 @@ def export(
     labels = validation.labels.numpy().astype(bool)
     rates = data.part("training")[list(DISEASES)].mean().to_numpy(float)
     calibration = calibrate(logits, labels, rates)
-    targets = patient_groups(read_targets(data))["even patients"]
-    evidence = _evidence(network, recipe, data, cache, {target.stem for target in targets})
-    setting = choose_heat_setting(targets, evidence, maps, labels)
+    if setting is None:
+        targets = patient_groups(read_targets(data))["even patients"]
+        evidence = _evidence(network, recipe, data, cache, {target.stem for target in targets})
+        setting = choose_heat_setting(targets, evidence, maps, labels)
     heat = HeatMaps(fit_heat(maps, labels, setting))
     folder.mkdir(parents=True, exist_ok=True)
     served = ServedNetwork(network, side, calibration, heat, recipe.mining)

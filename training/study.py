@@ -24,6 +24,7 @@ from training.dataset import ChestXray14
 from training.evaluation import Predictions, predict, score_classification, shown_by
 from training.export import export
 from training.free_response import accuracies
+from training.heat import PLAIN, HeatSetting
 from training.protocol import (
     CENTRED,
     FREE_RESPONSE_IOU,
@@ -67,6 +68,8 @@ class Study(Values):
     """By the row that is the baseline, those that are compared with it. A stage counts as a row,
     `stage NAME`: its weights as they were before the second stage."""
     rows: dict[str, Row]
+    plain: dict[str, str]
+    """By name, the rows that are shown once more with their evidence as it is, as heat map."""
 
     @classmethod
     def load(cls, file: Path | None = None) -> "Study":
@@ -131,18 +134,17 @@ def run_study(
         if stage not in starts:
             recipe = Recipe.load(name)
             starts[stage] = _trained(recipe, data, output / stage, cache, progress=progress)
-    results = {}
+    bundles = {}
     for stage, start in starts.items():
         name = f"stage {stage}"
-        bundle = _exported(output / name, data, cache, lambda s=start: s)
-        results[name] = _result(bundle, data)
+        bundles[name] = _exported(output / name, data, cache, start)
     for name in study.rows:
-        folder = output / name
-
-        def trained(name: str = name, folder: Path = folder) -> Path:
-            return _trained(study.recipe(name, starts), data, folder, cache, progress=progress)
-
-        results[name] = _result(_exported(folder, data, cache, trained), data)
+        recipe = study.recipe(name, starts)
+        checkpoint = _trained(recipe, data, output / name, cache, progress=progress)
+        bundles[name] = _exported(output / name, data, cache, checkpoint)
+    for name, row in study.plain.items():
+        bundles[name] = _exported(output / name, data, cache, output / row / BEST, PLAIN)
+    results = {name: _result(bundle, data) for name, bundle in bundles.items()}
     figures = score_study(study, results, data)
     (output / "study.json").write_text(json.dumps(figures, indent=1) + "\n")
     draw_curves(figures["curves"], output / "curves.svg")
@@ -153,13 +155,17 @@ def run_study(
 
 
 def _exported(
-    folder: Path, data: ChestXray14, cache: Path, checkpoint: Callable[[], Path]
+    folder: Path,
+    data: ChestXray14,
+    cache: Path,
+    checkpoint: Path,
+    setting: HeatSetting | None = None,
 ) -> ModelBundle:
     """The bundle of a row, exported now where it is not there yet."""
     bundle = folder / "bundle"
     if (bundle / MANIFEST).is_file():
         return ModelBundle.load(bundle)
-    return export(checkpoint(), data, cache, bundle, "0.0.0")
+    return export(checkpoint, data, cache, bundle, "0.0.0", setting)
 
 
 def _trained(

@@ -8,6 +8,7 @@ from localization import Localizer, ModelBundle
 from localization.boxes import PUBLISHED_THRESHOLDS
 from training.box_thresholds import choose_box_thresholds
 from training.dataset import ChestXray14
+from training.heat import PLAIN
 from training.study import Row, Study, centred_gaussian, run_study
 from training.study_report import describe
 
@@ -19,7 +20,7 @@ def study() -> Study:
     return Study(
         stages={"msa": str(TINY)},
         refinement={"epochs": 1, "input_sides": [64]},
-        comparisons={"MSA": ("MSA+AM+KP",), "stage msa": ("MSA",)},
+        comparisons={"MSA": ("MSA+AM+KP", "plain MSA"), "stage msa": ("MSA",)},
         rows={
             "MSA": Row(stage="msa"),
             "MSA+AM+KP": Row.model_validate(
@@ -31,6 +32,7 @@ def study() -> Study:
                 }
             ),
         },
+        plain={"plain MSA": "MSA"},
     )
 
 
@@ -38,7 +40,7 @@ def test_every_row_begins_with_its_stage_and_is_scored(
     study: Study, data: ChestXray14, tmp_path: Path
 ) -> None:
     figures = run_study(study, data, tmp_path, tmp_path / "cache", {}, progress=False)
-    assert list(figures["auc"]) == ["stage msa", "MSA", "MSA+AM+KP"]
+    assert list(figures["auc"]) == ["stage msa", "MSA", "MSA+AM+KP", "plain MSA"]
     assert {"random map", "centred Gaussian", "centred box", "grid's upper bound"} < set(
         figures["localization"]["odd patients"]
     )
@@ -48,6 +50,8 @@ def test_every_row_begins_with_its_stage_and_is_scored(
     assert recipe["start"] == str(tmp_path / "msa" / "best.ckpt")
     assert recipe["mining"]["steps"] == 2
     assert recipe["preservation"]["companions"] == [recipe["start"]]
+    plain = ModelBundle.load(tmp_path / "plain MSA" / "bundle")
+    assert plain.manifest.calibration["heat"] == PLAIN._asdict()
     assert (tmp_path / "curves.svg").is_file()
     assert (tmp_path / "MSA+AM+KP" / "contact-sheet.png").is_file()
     tables = describe(figures)
@@ -65,8 +69,9 @@ def test_every_row_begins_with_its_stage_and_is_scored(
 
 def test_the_shipped_study_is_made_of_recipes() -> None:
     study = Study.load()
+    assert set(study.plain.values()) <= set(study.rows)
     compared = {*study.comparisons, *(n for names in study.comparisons.values() for n in names)}
-    assert compared <= {*study.rows, *(f"stage {stage}" for stage in study.stages)}
+    assert compared <= {*study.rows, *study.plain, *(f"stage {stage}" for stage in study.stages)}
     for name in study.rows:
         recipe = study.recipe(name, dict.fromkeys(study.stages, Path("start.ckpt")))
         assert recipe.epochs == study.refinement["epochs"]
