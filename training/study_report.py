@@ -20,7 +20,7 @@ COMPARED = (
 
 
 def describe(figures: dict[str, Any]) -> str:
-    """All tables of what `training.study.run_study` returns."""
+    """The tables of what `training.study.run_study` returns."""
     groups = ("odd patients", "all patients")
     return "\n\n".join(
         [
@@ -30,10 +30,10 @@ def describe(figures: dict[str, Any]) -> str:
                 for group in groups
             ),
             *(
-                f"**Differences to {baseline}**, with 95 % intervals; AUC on the test part, the "
-                f"rest of {group}\n\n" + _differences(rows, figures["auc differences"][baseline])
-                for group in groups
-                for baseline, rows in figures["differences"][group].items()
+                f"**Differences to {baseline}**, with 95 % intervals: AUC on the test part, "
+                "the rest on odd patients\n\n"
+                + _differences(rows, figures["auc differences"][baseline])
+                for baseline, rows in figures["differences"]["odd patients"].items()
             ),
         ]
     )
