@@ -22,6 +22,10 @@ _Place = tuple[int, int]
 WORKING_SIDE = 128
 """Heat maps are enlarged to this side first: a cell's edge is no edge of a disease."""
 
+FAINTEST = 0.2
+"""A later step's box is at least this share as hot as the fused map's hottest point: a step that
+found next to nothing has a hottest point too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -58,16 +62,19 @@ def find_boxes(
         thresholds: fractions of a map's range, each in (0, 1).
         step_heatmaps: float32 `[steps, rows, columns]`, what each step added. A step after the
             first shows what is too weak beside the first one's find to stand out of the fused
-            map: it has boxes of its own.
+            map: it has boxes of its own, where they are not next to nothing (`FAINTEST`).
 
     Returns:
         Boxes in pixels of the radiograph; none for a flat map, which shows nothing.
     """
     steps = [] if step_heatmaps is None else list(step_heatmaps)
     across, down = width / WORKING_SIDE, height / WORKING_SIDE
+    faintest = FAINTEST * float(heatmap.max())
     boxes: dict[_Corners, Box] = {}
     for later, shown in enumerate([heatmap, *steps[1:]]):
         for region, peak, score in _find(shown, thresholds):
+            if later and score < faintest:
+                continue
             x0, y0, x1, y1 = region
             size = (x1 - x0) * across, (y1 - y0) * down
             step = later or _step(steps, peak)

@@ -69,3 +69,9 @@ def test_a_box_of_the_fused_map_is_of_the_step_that_added_it() -> None:
     first, second = heatmap_with((2, 2, 3, 3, 1.0)), heatmap_with((10, 10, 3, 3, 0.9))
     boxes = find_boxes(np.maximum(first, second), 160, 160, [0.5], np.stack([first, second]))
     assert [box.step for box in boxes] == [0, 1]
+
+
+def test_a_step_that_found_next_to_nothing_has_no_box() -> None:
+    first, second = heatmap_with((2, 2, 3, 3, 1.0)), heatmap_with((10, 10, 3, 3, 0.1))
+    boxes = find_boxes(np.maximum(first, second), 160, 160, [0.7], np.stack([first, second]))
+    assert [box.step for box in boxes] == [0]
