@@ -107,8 +107,6 @@ class Result:
 
     bundle: ModelBundle
     predictions: Predictions
-    seconds: float
-    """Median of one radiograph's inference, alone."""
 
 
 def run_study(
@@ -184,18 +182,21 @@ def _result(bundle: ModelBundle, data: ChestXray14) -> Result:
     localizer = Localizer(bundle, provider="cpu")
     table = data.part("test")
     with_boxes = {target.stem for target in read_targets(data)}
-    return Result(bundle, predict(localizer, table, with_boxes), _seconds(localizer))
+    return Result(bundle, predict(localizer, table, with_boxes))
 
 
-def _seconds(localizer: Localizer, repetitions: int = 30) -> float:
-    side = localizer.bundle.manifest.side
-    inputs = np.random.default_rng(0).integers(0, 256, (1, 1, side, side), np.uint8)
-    times = []
-    for _ in range(repetitions):
-        begin = time.perf_counter()
-        localizer.infer(inputs)
-        times.append(time.perf_counter() - begin)
-    return float(np.median(times))
+def _seconds(bundles: dict[str, ModelBundle], rounds: int = 50) -> dict[str, float]:
+    """Median of one radiograph's inference, alone; row after row in each round, as a machine's
+    speed drifts."""
+    localizers = {name: Localizer(bundle, provider="cpu") for name, bundle in bundles.items()}
+    times: dict[str, list[float]] = {name: [] for name in bundles}
+    for _ in range(rounds):
+        for name, localizer in localizers.items():
+            side = localizer.bundle.manifest.side
+            begin = time.perf_counter()
+            localizer.infer(np.zeros((1, 1, side, side), np.uint8))
+            times[name].append(time.perf_counter() - begin)
+    return {name: float(np.median(each)) for name, each in times.items()}
 
 
 def score_study(study: Study, results: dict[str, Result], data: ChestXray14) -> dict[str, Any]:
@@ -218,7 +219,7 @@ def score_study(study: Study, results: dict[str, Result], data: ChestXray14) -> 
             name: score_classification(table, result.predictions.probabilities)
             for name, result in results.items()
         },
-        "seconds": {name: result.seconds for name, result in results.items()},
+        "seconds": _seconds({name: result.bundle for name, result in results.items()}),
         "localization": {
             group: {
                 name: {
