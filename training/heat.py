@@ -3,7 +3,8 @@
 The evidence of one disease is weak and scattered: labels are noisy and positives few. Two things
 help it to stand where the disease is. The evidence of all diseases together, learned from all
 labels, tells where the radiograph is abnormal at all; and where the positives' evidence is
-stronger than that of the others tells where a disease tends to be. Both come from image labels.
+stronger than that of the others tells where a disease tends to be. What is usual at a place can be
+taken off, and a power sets how fast weak evidence fades. All of it comes from image labels.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from localization import DISEASES
 
 Values = TypeVar("Values", Tensor, NDArray[np.float32])
 
@@ -88,8 +91,15 @@ def fit_heat(
         maps: evidence of the validation part in logits, `[radiographs, 14, rows, columns]`.
         labels: `[radiographs, 14]`; a disease without a positive has no place of its own.
         setting: its weights.
+
+    Raises:
+        ValueError: a disease's evidence is the same in every cell of every radiograph.
     """
     evidence = _range(maps)
+    if (flat := np.flatnonzero(evidence[0] == evidence[1])).size:
+        raise ValueError(
+            f"The evidence of {', '.join(DISEASES[d] for d in flat)} is the same everywhere."
+        )
     own = _within(maps, evidence[..., None, None])
     usual, location = own.mean(axis=0), np.zeros_like(own[0])
     for disease, positive in enumerate(labels.T):

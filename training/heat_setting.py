@@ -45,8 +45,10 @@ def choose_heat_setting(
             settings, key=lambda s: _score(targets, evidence, HeatMaps(fit_heat(maps, labels, s)))
         )
 
-    sums = product(SHARED, LOCATION, USUAL)
-    chosen = best(HeatSetting(*weights, FIRST_CONTRAST) for weights in sums)
+    chosen = best(
+        HeatSetting(shared=shared, location=location, usual=usual, contrast=FIRST_CONTRAST)
+        for shared, location, usual in product(SHARED, LOCATION, USUAL)
+    )
     return best(chosen._replace(contrast=contrast) for contrast in CONTRAST)
 
 

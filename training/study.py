@@ -128,14 +128,17 @@ def run_study(
         starts: weights of classification stages that are trained already, by the stage's name.
         progress: show bars.
     """
+    if unknown := starts.keys() - study.stages.keys():
+        raise ValueError(f"The study has no stage {', '.join(sorted(unknown))}.")
+    starts = dict(starts)
     for stage, name in study.stages.items():
         if stage not in starts:
             recipe = Recipe.load(name)
             starts[stage] = _trained(recipe, data, output / stage, cache, progress=progress)
     bundles = {}
-    for stage, start in starts.items():
+    for stage in study.stages:
         name = f"stage {stage}"
-        bundles[name] = _exported(output / name, data, cache, start)
+        bundles[name] = _exported(output / name, data, cache, starts[stage])
     for name in study.rows:
         recipe = study.recipe(name, starts)
         checkpoint = _trained(recipe, data, output / name, cache, progress=progress)

@@ -10,12 +10,12 @@ HEADER = (
     "mean IoU",
     "Acc at T(IoU) 0.1 / 0.3 / 0.5",
     "AFP at T(IoU) 0.1",
-    *(f"Acc at equal AFP, T(IoU) {threshold}" for threshold in FREE_RESPONSE_IOU[:2]),
+    *(f"Acc at equal AFP, T(IoU) {threshold}" for threshold in FREE_RESPONSE_IOU),
 )
 COMPARED = (
     "pointing game",
     "mean IoU",
-    *(f"Acc at T(IoU) {threshold}, mean of the AFPs" for threshold in FREE_RESPONSE_IOU[:2]),
+    *(f"Acc at T(IoU) {threshold}, mean of the AFPs" for threshold in FREE_RESPONSE_IOU),
 )
 
 

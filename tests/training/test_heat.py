@@ -92,6 +92,14 @@ def test_contrast_is_a_power(maps: NDArray[np.float32], labels: NDArray[np.bool_
     np.testing.assert_allclose(contrast, heat_of(maps, labels, PLAIN) ** 2, atol=1e-5)
 
 
+def test_a_disease_without_any_difference_is_refused(
+    maps: NDArray[np.float32], labels: NDArray[np.bool_]
+) -> None:
+    maps[:, MASS] = 1
+    with pytest.raises(ValueError, match="Mass"):
+        fit_heat(maps, labels, PLAIN)
+
+
 def test_the_setting_that_finds_the_boxes_is_chosen(
     maps: NDArray[np.float32], labels: NDArray[np.bool_]
 ) -> None:
