@@ -166,7 +166,11 @@ def _exported(
     bundle = folder / "bundle"
     if (bundle / MANIFEST).is_file():
         return ModelBundle.load(bundle)
-    return export(checkpoint, data, cache, bundle, "0.0.0", setting)
+    # Moved when complete, so that a killed export is not taken for a finished one.
+    partial = folder / "partial" / "bundle"
+    export(checkpoint, data, cache, partial, "0.0.0", setting)
+    partial.rename(bundle)
+    return ModelBundle.load(bundle)
 
 
 def _trained(
