@@ -18,8 +18,8 @@ CONTRAST = (1.0, 2.0, 3.0, 4.0, 6.0)
 FIRST_CONTRAST = 4.0
 """While the other three are chosen: it moves no peak, but boxes are drawn by it."""
 RULE = (
-    "the four weights, one each for all diseases, with the largest sum of pointing game and mean "
-    "IoU on the official boxes of even patient ids"
+    "one weight each for all diseases, with the largest sum of pointing game and mean IoU on the "
+    "official boxes of even patient ids: shared, location and usual together, then contrast"
 )
 
 

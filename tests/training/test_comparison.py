@@ -65,3 +65,16 @@ def test_the_gain_in_auc_is_that_of_the_means() -> None:
     assert 0 < gain.low < gain.value < gain.high
     same = compare_areas(np.arange(300), labels, worse, worse)
     assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+def test_the_gain_in_auc_is_as_sure_as_its_patients_are_many() -> None:
+    """Ten radiographs of each patient say no more than one does."""
+    random = np.random.default_rng(0)
+    labels = random.random((40, 1)) < 0.4
+    scores = [(labels + random.normal(0, n, labels.shape)).astype(np.float32) for n in (0.5, 1.0)]
+    labels, better, worse = (np.repeat(each, 10, axis=0) for each in (labels, *scores))
+    of_forty, of_all = (
+        compare_areas(patients, labels, better, worse)
+        for patients in (np.arange(400) // 10, np.arange(400))
+    )
+    assert of_forty.high - of_forty.low > 2 * (of_all.high - of_all.low)
