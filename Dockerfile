@@ -17,6 +17,7 @@ RUN pip --python /opt/venv/bin/python install --requirement gpu.txt
 # Apart from the libraries, so that a change of code changes one small layer.
 FROM build AS project
 COPY pyproject.toml README.md LICENSE ./
+COPY client client
 COPY commands commands
 COPY localization localization
 COPY service service

@@ -19,6 +19,7 @@ class Provider(StrEnum):
     auto = "auto"
     cpu = "cpu"
     cuda = "cuda"
+    tensorrt = "tensorrt"
 
 
 class Heatmaps(StrEnum):
@@ -227,6 +228,7 @@ def ablate(
 def _open_localizer(model: Path | None, provider: Provider) -> Any:
     from localization import (
         BundleRefused,
+        Compute,
         Localizer,
         ModelBundle,
         ProviderUnavailable,
@@ -234,7 +236,7 @@ def _open_localizer(model: Path | None, provider: Provider) -> Any:
     )
 
     try:
-        return Localizer(ModelBundle.load(model or shipped_bundle()), provider=provider.value)
+        return Localizer(ModelBundle.load(model or shipped_bundle()), Compute(provider.value))
     except (BundleRefused, ProviderUnavailable) as error:
         _fail(str(error))
 

@@ -9,16 +9,17 @@ from localization.localizer import (
     Localization,
     Localizer,
     Outputs,
-    ProviderUnavailable,
 )
 from localization.overlay import draw_overlay
 from localization.radiograph import Radiograph
 from localization.refusal import RadiographRefused
+from localization.session import Compute, ProviderUnavailable
 
 __all__ = [
     "DISEASES",
     "Box",
     "BundleRefused",
+    "Compute",
     "Finding",
     "Localization",
     "Localizer",

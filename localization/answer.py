@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localization.boxes import Box
-from localization.localizer import Finding, Localization
+from localization.localizer import BoxChoice, Finding, Localization
 
 HeatmapChoice = Literal["png", "values", "none"]
-BoxChoice = Literal["positive", "all", "none"]
 
 
 def to_answer(

@@ -107,8 +107,10 @@ def _step(steps: list[NDArray[np.float32]], peak: _Place) -> int:
 
 
 def _regions(heatmap: NDArray[np.float32], threshold: float) -> list[tuple[_Corners, _Place]]:
-    """Each region above a threshold, and its peak."""
-    labels, _ = ndimage.label(heatmap >= threshold)
+    """Each region above a threshold, connected by its cells' edges, and its peak."""
+    # OpenCV labels in half the time of ndimage, which finds the corners in half that of OpenCV.
+    above = (heatmap >= threshold).view(np.uint8)
+    labels = np.asarray(cv2.connectedComponents(above, connectivity=4)[1], np.int32)
     return [
         (
             (columns.start, rows.start, columns.stop, rows.stop),
@@ -120,7 +122,7 @@ def _regions(heatmap: NDArray[np.float32], threshold: float) -> list[tuple[_Corn
 
 def _peak(
     heatmap: NDArray[np.float32],
-    labels: NDArray[np.integer],
+    labels: NDArray[np.int32],
     region: int,
     rows: slice,
     columns: slice,

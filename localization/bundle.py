@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -14,6 +14,8 @@ MANIFEST = "manifest.json"
 
 SHIPPED = Path("models/lite0-msa-am-kp")
 """The bundle that comes with the project, in the repository and in the image."""
+
+Precision = Literal["fp32", "fp16", "int8"]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -32,6 +34,10 @@ class Manifest(BaseModel):
     licence: str
     files: dict[str, str]
     """sha256 of every other file of the bundle that the model is made of."""
+    graphs: dict[Precision, str] = {"fp32": GRAPH}
+    """The file of each precision's graph."""
+    fastest: Precision = "fp32"
+    """The fastest of them on a CPU whose figures are near enough to those of fp32."""
     diseases: tuple[str, ...]
     side: int = Field(gt=0)
     """Side of the graph's input in pixels: the sharpness that training saw."""
@@ -46,6 +52,8 @@ class Manifest(BaseModel):
     calibration: dict[str, Any]
     training: dict[str, Any]
     """The recipe and the data."""
+    quantization: dict[str, Any] = {}
+    """How the int8 graph was made, and what it was compared by."""
     figures: dict[str, Any] = {}
     """Of the evaluation, as `cxr-localizer evaluate` prints them."""
 
@@ -57,15 +65,18 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class ModelBundle:
-    """A folder with `model.onnx` and `manifest.json` that has been verified."""
+    """A folder with `manifest.json` and the graphs that it names, verified."""
 
     folder: Path
     manifest: Manifest
 
-    @property
-    def graph(self) -> Path:
-        """The ONNX file."""
-        return self.folder / GRAPH
+    def graph(self, precision: Precision = "fp32") -> Path:
+        """The ONNX file. Raises `BundleRefused` where there is none of that precision."""
+        if precision not in self.manifest.graphs:
+            raise BundleRefused(
+                f"{self.folder} has no {precision} graph; it has {', '.join(self.manifest.graphs)}."
+            )
+        return self.folder / self.manifest.graphs[precision]
 
     @classmethod
     def load(cls, folder: Path) -> "ModelBundle":
@@ -77,8 +88,11 @@ class ModelBundle:
         """
         manifest = _read_manifest(folder / MANIFEST)
         _verify_diseases(manifest)
-        if GRAPH not in manifest.files:
-            raise BundleRefused(f"{folder / MANIFEST} gives no hash of {GRAPH}.")
+        for graph in manifest.graphs.values():
+            if graph not in manifest.files:
+                raise BundleRefused(f"{folder / MANIFEST} gives no hash of {graph}.")
+        if manifest.fastest not in manifest.graphs:
+            raise BundleRefused(f"{folder / MANIFEST} names no {manifest.fastest} graph.")
         for name, expected in manifest.files.items():
             _verify_hash(folder / name, expected)
         return cls(folder, manifest)

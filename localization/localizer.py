@@ -1,29 +1,27 @@
 """From radiographs to localizations, through one ONNX Runtime session."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from localization.boxes import Box, find_boxes
-from localization.bundle import BundleRefused, ModelBundle
+from localization.bundle import BundleRefused, ModelBundle, Precision
 from localization.diseases import DISEASES
 from localization.radiograph import Radiograph
+from localization.session import Compute, Provider, open_session
 
-Provider = Literal["cpu", "cuda"]
+BoxChoice = Literal["positive", "all", "none"]
+"""Of which findings boxes are drawn."""
 
-PROVIDERS: dict[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-
-
-class ProviderUnavailable(RuntimeError):
-    """The execution provider that was asked for is not to be had here."""
+ANYWHERE = Compute()
+"""A GPU where there is one, else all cores."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
+class Outputs(NamedTuple):
     """What the graph returns for a batch, float32."""
 
     probabilities: NDArray[np.float32]
@@ -69,24 +67,31 @@ class Localizer:
 
     Args:
         bundle: a verified bundle.
-        provider: `auto` takes a CUDA device where the installed ONNX Runtime can use one.
-        threads: that share one inference on a CPU; 0 means all cores.
+        compute: where and how it runs.
 
     Raises:
-        ProviderUnavailable: `cuda` was asked for and cannot be used.
-        BundleRefused: the graph's inputs or outputs are not those of the manifest.
+        ProviderUnavailable: a GPU was asked for and cannot be used.
+        BundleRefused: the bundle has no graph of the precision that was asked for, or the graph's
+            inputs or outputs are not those of the manifest.
     """
 
-    def __init__(
-        self,
-        bundle: ModelBundle,
-        *,
-        provider: Literal["auto", "cpu", "cuda"] = "auto",
-        threads: int = 0,
-    ) -> None:
+    def __init__(self, bundle: ModelBundle, compute: Compute = ANYWHERE) -> None:
         self.bundle = bundle
-        self._session, self.provider = _open_session(bundle, provider, threads)
-        _verify_shapes(self._session, bundle)
+        self._session = open_session(bundle, compute)
+        _verify_shapes(self._session.graph, bundle)
+        self._crowded = self._session
+        if compute.shared and self.provider == "cpu":
+            self._crowded = open_session(bundle, replace(compute, threads=1))
+
+    @property
+    def provider(self) -> Provider:
+        """Where it runs."""
+        return self._session.provider
+
+    @property
+    def precision(self) -> Precision:
+        """Of the graph that runs."""
+        return self._session.precision
 
     def localize(self, radiograph: Radiograph) -> Localization:
         """Localize one radiograph."""
@@ -101,14 +106,28 @@ class Localizer:
         side = self.bundle.manifest.side
         return np.stack([radiograph.at_side(side) for radiograph in radiographs])[:, None]
 
-    def infer(self, inputs: NDArray[np.uint8]) -> Outputs:
-        """Run the graph on what `prepare` returns."""
-        names = ["probabilities", "heatmaps", "step_heatmaps"]
-        probabilities, heatmaps, steps = self._session.run(names, {"radiographs": inputs})
-        return Outputs(np.asarray(probabilities), np.asarray(heatmaps), np.asarray(steps))
+    def infer(self, inputs: NDArray[np.uint8], *, alone: bool = True) -> Outputs:
+        """Run the graph on what `prepare` returns.
 
-    def interpret(self, radiographs: Sequence[Radiograph], outputs: Outputs) -> list[Localization]:
-        """Turn a batch's outputs into findings with boxes, in each radiograph's own pixels."""
+        Args:
+            inputs: uint8 `[batch, 1, side, side]`.
+            alone: whether this inference may take all threads, or others run beside it.
+        """
+        return Outputs(*(self._session if alone else self._crowded).run(inputs))
+
+    def interpret(
+        self,
+        radiographs: Sequence[Radiograph],
+        outputs: Outputs,
+        boxes: BoxChoice = "all",
+    ) -> list[Localization]:
+        """Turn a batch's outputs into findings with boxes, in each radiograph's own pixels.
+
+        Args:
+            radiographs: of the batch.
+            outputs: what the graph returned for them.
+            boxes: which findings get their boxes: all, the positive ones, or none.
+        """
         manifest = self.bundle.manifest
         return [
             Localization(
@@ -117,79 +136,36 @@ class Localizer:
                 radiograph.format,
                 radiograph.width,
                 radiograph.height,
-                self._findings(radiograph, outputs, row),
+                self._findings(radiograph, outputs, row, boxes),
             )
             for row, radiograph in enumerate(radiographs)
         ]
 
-    def _findings(self, radiograph: Radiograph, outputs: Outputs, row: int) -> tuple[Finding, ...]:
-        manifest = self.bundle.manifest
-        findings = [
-            Finding(
-                disease,
-                float(outputs.probabilities[row, index]),
-                manifest.operating_points[disease],
-                outputs.heatmaps[row, index],
-                find_boxes(
-                    outputs.heatmaps[row, index],
-                    radiograph.width,
-                    radiograph.height,
-                    manifest.box_thresholds[disease],
-                    outputs.step_heatmaps[row, :, index],
-                ),
-            )
-            for index, disease in enumerate(DISEASES)
-        ]
+    def _findings(
+        self, radiograph: Radiograph, outputs: Outputs, row: int, boxes: BoxChoice
+    ) -> tuple[Finding, ...]:
+        findings = (
+            self._finding(radiograph, outputs, row, index, boxes) for index in range(len(DISEASES))
+        )
         return tuple(sorted(findings, key=lambda finding: -finding.probability))
 
-
-def _open_session(
-    bundle: ModelBundle, wanted: Literal["auto", "cpu", "cuda"], threads: int
-) -> tuple[onnxruntime.InferenceSession, Provider]:
-    """Open the graph where it was asked for; `auto` prefers CUDA and takes the CPU otherwise."""
-    if wanted == "cpu":
-        return _open_on_cpu(bundle, threads), "cpu"
-    try:
-        return _open_on_cuda(bundle), "cuda"
-    except ProviderUnavailable:
-        if wanted == "cuda":
-            raise
-        return _open_on_cpu(bundle, threads), "cpu"
-
-
-def _open_on_cpu(bundle: ModelBundle, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    return _open(bundle, options, "cpu")
-
-
-def _open_on_cuda(bundle: ModelBundle) -> onnxruntime.InferenceSession:
-    if PROVIDERS["cuda"] not in onnxruntime.get_available_providers():
-        raise ProviderUnavailable(
-            "CUDA was asked for, but the installed ONNX Runtime has no CUDA provider: "
-            "install requirements/gpu.txt, which holds onnxruntime-gpu in place of onnxruntime."
-        )
-    # CUDA's own packages are not on the loader's path.
-    onnxruntime.preload_dlls()
-    session = _open(bundle, onnxruntime.SessionOptions(), "cuda")
-    # Where CUDA cannot be loaded, ONNX Runtime warns and takes the CPU.
-    if session.get_providers()[0] != PROVIDERS["cuda"]:
-        raise ProviderUnavailable(
-            "CUDA was asked for, but its libraries or its device cannot be used here; "
-            "ONNX Runtime's own message above says why."
-        )
-    return session
-
-
-def _open(
-    bundle: ModelBundle, options: onnxruntime.SessionOptions, provider: Provider
-) -> onnxruntime.InferenceSession:
-    try:
-        return onnxruntime.InferenceSession(
-            str(bundle.graph), options, providers=[PROVIDERS[provider]]
-        )
-    except Exception as error:  # ONNX Runtime's own exceptions share no public base class.
-        raise BundleRefused(f"{bundle.graph} cannot be opened: {error}") from error
+    def _finding(
+        self, radiograph: Radiograph, outputs: Outputs, row: int, index: int, boxes: BoxChoice
+    ) -> Finding:
+        manifest, disease = self.bundle.manifest, DISEASES[index]
+        probability = float(outputs.probabilities[row, index])
+        threshold = manifest.operating_points[disease]
+        heatmap = outputs.heatmaps[row, index]
+        found: tuple[Box, ...] = ()
+        if boxes == "all" or (boxes == "positive" and probability >= threshold):
+            found = find_boxes(
+                heatmap,
+                radiograph.width,
+                radiograph.height,
+                manifest.box_thresholds[disease],
+                outputs.step_heatmaps[row, :, index],
+            )
+        return Finding(disease, probability, threshold, heatmap, found)
 
 
 def _verify_shapes(session: onnxruntime.InferenceSession, bundle: ModelBundle) -> None:
@@ -205,8 +181,8 @@ def _verify_shapes(session: onnxruntime.InferenceSession, bundle: ModelBundle) -
     nodes = [*session.get_inputs(), *session.get_outputs()]
     found = {node.name: (node.type, list(node.shape[1:])) for node in nodes}
     if any(isinstance(node.shape[0], int) for node in nodes):
-        raise BundleRefused(f"{bundle.graph} takes batches of one size only.")
+        raise BundleRefused(f"{bundle.folder} takes batches of one size only.")
     if found != expected:
         raise BundleRefused(
-            f"{bundle.graph} has the inputs and outputs {found}; its manifest says {expected}."
+            f"{bundle.folder} has the inputs and outputs {found}; its manifest says {expected}."
         )

@@ -40,7 +40,9 @@ def create_app(settings: Settings | None = None, *, localizer: Localizer | None 
     app.include_router(router)
     install_problem_handlers(app)
     # The last one added is the outermost: every answer has an id, every outcome is seen.
-    app.add_middleware(UploadLimit, max_bytes=settings.max_upload_bytes)
+    app.add_middleware(
+        UploadLimit, max_bytes=settings.max_upload_bytes, max_held=settings.max_held_bytes
+    )
     app.add_middleware(ObserveRequests, metrics=lifecycle.metrics)
     app.add_middleware(CorrelationIdMiddleware)
     return app

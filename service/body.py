@@ -1,4 +1,4 @@
-"""What a request may send: no more bytes than the limit, raw or as the file of a form."""
+"""What requests may send: no more bytes than the limits, raw or as the file of a form."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -15,79 +15,107 @@ LINGER_SECONDS = 5.0
 """How long a refused upload is read and thrown away before its connection is closed."""
 
 
-class _UploadTooLarge(Exception):
-    """More bytes have arrived than the limit allows; ``unfinished`` if more would follow."""
+class _UploadRefused(Exception):
+    """A body that may not be read to its end; ``unfinished`` if more of it would follow."""
 
-    def __init__(self, unfinished: bool) -> None:
-        super().__init__()
-        self.unfinished = unfinished
+    def __init__(self, slug: str, detail: str, unfinished: bool) -> None:
+        super().__init__(detail)
+        self.slug, self.detail, self.unfinished = slug, detail, unfinished
 
 
 class UploadLimit:
-    """Pure-ASGI middleware that refuses request bodies of more than ``max_bytes`` bytes.
+    """Pure-ASGI middleware: a body may hold ``max_bytes`` bytes, all bodies at a time ``max_held``.
 
     A body that says its length is refused before it is read, any other once it has grown too
     long. (Starlette's own limit answers plain text; ours is a problem like every other.)
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, max_held: int) -> None:
         self.app = app
         self.max_bytes = max_bytes
+        self.max_held = max_held
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
-        elif _content_length(scope) > self.max_bytes:
-            await self._refuse(scope, receive, send, unfinished=True)
-        else:
-            try:
-                await self.app(scope, _counted(receive, self.max_bytes), send)
-            except _UploadTooLarge as error:
-                await self._refuse(scope, receive, send, unfinished=error.unfinished)
+            return
+        body = _Body(self)
+        try:
+            body.grow_to(_content_length(scope), unfinished=True)
+            await self.app(scope, body.counted(receive), send)
+        except _UploadRefused as refusal:
+            await _refuse(refusal, scope, receive, send)
+        finally:
+            self._held -= body.bytes
 
-    async def _refuse(
-        self, scope: Scope, receive: Receive, send: Send, *, unfinished: bool
-    ) -> None:
-        """Answer 413, then read on for a while: closing on a client that still sends would
-        reset the connection, and the answer could be lost with it."""
-        response = problem_response(
-            scope,
-            "upload-too-large",
-            f"A request may hold {self.max_bytes} bytes at most; send the radiograph itself, "
-            "one at a time, without padding or attachments.",
-            headers={"Connection": "close"},
-        )
+    def hold(self, before: int, after: int, unfinished: bool) -> None:
+        """Let a body grow. Raises `_UploadRefused` where it may not."""
+        if after > self.max_bytes:
+            raise _UploadRefused(
+                "upload-too-large",
+                f"A request may hold {self.max_bytes} bytes at most; send the radiograph itself, "
+                "one at a time, without padding or attachments.",
+                unfinished,
+            )
+        if self._held + after - before > self.max_held:
+            raise _UploadRefused(
+                "queue-full",
+                "The service holds as many uploads as it may; try again in a moment.",
+                unfinished,
+            )
+        self._held += after - before
 
-        async def send_unfinished(message: Message) -> None:
-            if message["type"] == "http.response.body":
-                message = {**message, "more_body": True}
-            await send(message)
 
-        await response(scope, receive, send_unfinished)
-        if unfinished:
-            await _throw_away(receive)
-        await send({"type": "http.response.body", "body": b""})
+class _Body:
+    """How many bytes of one request are held, or will be."""
+
+    def __init__(self, limit: UploadLimit) -> None:
+        self._limit = limit
+        self.bytes = 0
+
+    def grow_to(self, count: int, *, unfinished: bool) -> None:
+        if count > self.bytes:
+            self._limit.hold(self.bytes, count, unfinished)
+            self.bytes = count
+
+    def counted(self, receive: Receive) -> Receive:
+        """Return ``receive`` that counts what comes through it."""
+        received = 0
+
+        async def receive_counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            self.grow_to(received, unfinished=message.get("more_body", False))
+            return message
+
+        return receive_counted
+
+
+async def _refuse(refusal: _UploadRefused, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer, then read on for a while: closing on a client that still sends would reset the
+    connection, and the answer could be lost with it."""
+    headers = {"Connection": "close"}
+    if refusal.slug == "queue-full":
+        headers["Retry-After"] = "1"
+    response = problem_response(scope, refusal.slug, refusal.detail, headers=headers)
+
+    async def send_unfinished(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "more_body": True}
+        await send(message)
+
+    await response(scope, receive, send_unfinished)
+    if refusal.unfinished:
+        await _throw_away(receive)
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _content_length(scope: Scope) -> int:
     """Return the length that the request declares; 0 where it declares none."""
     length = Headers(scope=scope).get("content-length", "")
     return int(length) if length.isdecimal() else 0
-
-
-def _counted(receive: Receive, max_bytes: int) -> Receive:
-    """Return ``receive`` that raises once more than ``max_bytes`` have come through it."""
-    count = 0
-
-    async def receive_counted() -> Message:
-        nonlocal count
-        message = await receive()
-        count += len(message.get("body", b""))
-        if count > max_bytes:
-            raise _UploadTooLarge(unfinished=message.get("more_body", False))
-        return message
-
-    return receive_counted
 
 
 async def _throw_away(receive: Receive) -> None:

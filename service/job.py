@@ -1,12 +1,13 @@
 """What a worker does with one radiograph: bytes in, the answer's JSON out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import orjson
 
-from localization import Localization, Localizer, Radiograph, to_answer
+from localization import Localization, Radiograph, to_answer
+from service.inference import Inference
 from service.metrics import Metrics
 
 
@@ -31,20 +32,23 @@ class Answer:
 
 @dataclass(frozen=True)
 class Job:
-    """One radiograph to localize; calling it does the work, and times each stage."""
+    """One radiograph to localize; calling it does the work, and times each stage.
+
+    The model is the one that serves when the work begins.
+    """
 
     data: bytes
     choices: Choices
     request_id: str
     max_pixels: int
-    localizer: Localizer
+    inference: Callable[[], Inference]
     metrics: Metrics
 
-    def __call__(self) -> Answer:
+    def __call__(self, alone: bool) -> Answer:
         """Return the answer. Raises `localization.RadiographRefused`."""
-        localization = self._localize()
+        localization = self._localize(alone)
         for finding in localization.findings:
-            self.metrics.probabilities.labels(finding.disease).observe(finding.probability)
+            self.metrics.probabilities[finding.disease].observe(finding.probability)
         return Answer(
             self._encode(localization),
             localization.radiograph_format,
@@ -52,19 +56,20 @@ class Job:
             localization.height,
         )
 
-    def _localize(self) -> Localization:
-        stages = self.metrics.stages
-        with stages.labels("decode").time():
+    def _localize(self, alone: bool) -> Localization:
+        stages, infer = self.metrics.stages, self.inference()
+        localizer = infer.localizer
+        with stages["decode"].time():
             radiograph = Radiograph.read(self.data, max_pixels=self.max_pixels)
-            inputs = self.localizer.prepare([radiograph])
-        with stages.labels("inference").time():
-            outputs = self.localizer.infer(inputs)
-        with stages.labels("boxes").time():
-            (localization,) = self.localizer.interpret([radiograph], outputs)
+            inputs = localizer.prepare([radiograph])
+        with stages["inference"].time():
+            outputs = infer(inputs, alone=alone)
+        with stages["boxes"].time():
+            (localization,) = localizer.interpret([radiograph], outputs, self.choices.boxes)
         return localization
 
     def _encode(self, localization: Localization) -> bytes:
-        with self.metrics.stages.labels("encode").time():
+        with self.metrics.stages["encode"].time():
             answer = to_answer(
                 localization,
                 id=self.request_id,

@@ -8,6 +8,8 @@ from localization import DISEASES
 STAGES = ("queue", "decode", "inference", "boxes", "encode", "total")
 OUTCOMES = ("answered", "refused", "turned_away", "failed", "abandoned")
 
+RELOADS = ("loaded", "refused")
+
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.045, 0.06, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0)
 PROBABILITIES = tuple(step / 20 for step in range(1, 21))
 
@@ -17,7 +19,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.stages = Histogram(
+        stages = Histogram(
             "cxr_stage_seconds",
             "Seconds that a stage of POST /localize took; total runs from the last byte of the "
             "request to the answer's being ready.",
@@ -41,7 +43,7 @@ class Metrics:
         self.queue_depth = Gauge(
             "cxr_queue_depth", "Radiographs that wait for a worker.", registry=self.registry
         )
-        self.probabilities = Histogram(
+        probabilities = Histogram(
             "cxr_probability",
             "The probabilities that the model gave; a change of shape is drift.",
             ["disease"],
@@ -49,14 +51,14 @@ class Metrics:
             registry=self.registry,
         )
         self.model = Info("cxr_model", "The model that is served.", registry=self.registry)
+        self.reloads = Counter(
+            "cxr_reloads", "Models loaded anew, by outcome.", ["outcome"], registry=self.registry
+        )
         ProcessCollector(registry=self.registry)
-        self._start_at_zero()
-
-    def _start_at_zero(self) -> None:
-        """Make every known series exist from the start: a rate needs its zero."""
-        for stage in STAGES:
-            self.stages.labels(stage)
+        # Every known series exists from the start: a rate needs its zero.
+        self.stages = {stage: stages.labels(stage) for stage in STAGES}
+        self.probabilities = {disease: probabilities.labels(disease) for disease in DISEASES}
         for outcome in OUTCOMES:
             self.requests.labels(outcome)
-        for disease in DISEASES:
-            self.probabilities.labels(disease)
+        for outcome in RELOADS:
+            self.reloads.labels(outcome)

@@ -39,6 +39,7 @@ KINDS: dict[str, Kind] = {
     "unknown-model": Kind(404, "No such model"),
     # The service.
     "queue-full": Kind(503, "The service is busy"),
+    "too-late": Kind(504, "The service did not answer in time"),
     "not-ready": Kind(503, "The service is not ready"),
     "internal-error": Kind(500, "The service failed"),
 }

@@ -27,6 +27,8 @@ REFUSALS = problems(
     truncated="The file ends before the image is complete; send it again.",
     invalid_parameters="heatmaps: Input should be 'png', 'values' or 'none'",
     queue_full=BUSY,
+    too_late="The radiograph was not localized within 10 seconds; the service is busy, try again "
+    "in a moment.",
 )
 
 
@@ -58,16 +60,17 @@ async def localize(
     `curl -F file=@radiograph.dcm localhost:8000/localize`
     """
     lifecycle = _lifecycle(request)
+    lifecycle.admission.require_place()  # Before anything is uploaded in vain.
     data = await read_upload(request, lifecycle.settings.max_upload_bytes)
     job = Job(
         data,
         Choices(parameters.heatmaps, parameters.boxes, parameters.diseases),
         correlation_id.get() or "",
         lifecycle.settings.max_pixels,
-        lifecycle.localizer,
+        lambda: lifecycle.inference,
         lifecycle.metrics,
     )
-    with lifecycle.metrics.stages.labels("total").time():
+    with lifecycle.metrics.stages["total"].time():
         answer = await lifecycle.admission.run(job, _hung_up(request))
     request.state.radiograph = {
         "format": answer.format,
@@ -132,7 +135,7 @@ async def ready(request: Request) -> JSONResponse:
 )
 async def model_metadata(name: str, request: Request) -> schemas.ModelMetadata:
     """Describe the model's tensors."""
-    manifest = _lifecycle(request).localizer.bundle.manifest
+    manifest = _lifecycle(request).inference.localizer.bundle.manifest
     if name != manifest.name:
         raise Refused(
             "unknown-model",

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import socket
 import time
 
@@ -9,7 +10,8 @@ import uvicorn
 
 from localization import BundleRefused, ProviderUnavailable
 from service.app import create_app
-from service.lifecycle import Lifecycle, load_localizer
+from service.inference import load_localizer
+from service.lifecycle import Lifecycle
 from service.logs import configure_logs
 from service.settings import Settings
 
@@ -43,11 +45,22 @@ def serve(settings: Settings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """A server that says it is draining before it closes its port."""
+    """A server that loads its model anew on SIGHUP, and says it is draining before it closes its
+    port."""
 
     def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle) -> None:
         super().__init__(config)
         self._lifecycle = lifecycle
+        self._reload: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._begin_reload)
+
+    def _begin_reload(self) -> None:
+        """One after another: a signal that comes while a reload is under way is its repetition."""
+        if self._reload is None or self._reload.done():
+            self._reload = asyncio.create_task(self._lifecycle.reload())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._lifecycle.begin_draining()

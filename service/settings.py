@@ -20,14 +20,34 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    provider: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="Where to compute; `cuda` where there is none refuses to start."
+    provider: Literal["auto", "cpu", "cuda", "tensorrt"] = Field(
+        "auto", description="Where to compute; a GPU where there is none refuses to start."
+    )
+    precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
+        "auto",
+        description="Which of the bundle's graphs to run; by default the one that its manifest "
+        "names as the fastest on a CPU, and fp32 on a GPU.",
     )
     workers: int = Field(
         0, ge=0, description="Radiographs decoded and localized at a time; 0: one per core."
     )
     threads: int = Field(
-        0, ge=0, description="Threads that share one inference on a CPU; 0: one per core."
+        0,
+        ge=0,
+        description="Threads that share one inference on a CPU while it is alone; 0: one per "
+        "core. Beside others it has one.",
+    )
+    batch_size: int = Field(
+        1, ge=1, description="Radiographs inferred in one run; more than 1 pays on a GPU alone."
+    )
+    batch_seconds: float = Field(
+        0.002, ge=0, description="Seconds for which a batch waits to be full."
+    )
+    gpu_memory_bytes: int = Field(
+        0, ge=0, description="GPU memory that ONNX Runtime may take, in bytes; 0: no limit."
+    )
+    engines: Path | None = Field(
+        None, description="Folder in which TensorRT keeps the engines that it builds."
     )
     max_upload_bytes: int = Field(
         64 * 1024**2, gt=0, description="Largest request body that is read, in bytes."
@@ -37,6 +57,16 @@ class Settings(BaseSettings):
     )
     max_waiting: int = Field(
         64, ge=0, description="Radiographs that may wait for a worker; further ones get a 503."
+    )
+    max_held_bytes: int = Field(
+        256 * 1024**2,
+        gt=0,
+        description="Request bodies held in memory at a time, in bytes; further ones get a 503.",
+    )
+    deadline_seconds: float = Field(
+        10.0,
+        gt=0,
+        description="Seconds from the last byte of an upload to its answer; later ones get a 504.",
     )
     drain_seconds: float = Field(
         0.0,

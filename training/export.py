@@ -7,7 +7,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from localization import DISEASES, Localizer, Manifest, ModelBundle
+from localization import DISEASES, Compute, Localizer, Manifest, ModelBundle
 from localization.boxes import PUBLISHED_THRESHOLDS
 from localization.bundle import GRAPH, MANIFEST, sha256, write_manifest
 from training import box_thresholds, heat_setting
@@ -97,7 +97,7 @@ def export(
         training=_describe_training(recipe, data),
     )
     write_manifest(manifest, folder)
-    localizer = Localizer(ModelBundle.load(folder), provider="cpu")
+    localizer = Localizer(ModelBundle.load(folder), Compute("cpu"))
     cuts = choose_box_thresholds(localizer, data)
     write_manifest(manifest.model_copy(update={"box_thresholds": cuts}), folder)
     if not (folder / CARD).exists():

@@ -51,14 +51,17 @@ class ClassBalancedLoss(nn.Module):
             logits + self.prior[batch.sources], batch.labels, pos_weight=self.positive_weight
         )
 
-    def of_positives(self, logits: Tensor, pairs: Tensor, batch: Batch) -> Tensor:
-        """The loss of single labelled diseases, not averaged, weighed as `forward` does.
+    def of_pairs(self, logits: Tensor, pairs: Tensor, batch: Batch) -> Tensor:
+        """The loss of single diseases, not averaged, each weighed as `forward` weighs a positive.
 
         Args:
             logits: `[pairs]`.
             pairs: long `[pairs, 2]`: radiograph of the batch, disease.
-            batch: for its sources.
+            batch: for its labels and sources.
         """
         rows, diseases = pairs.T
-        prior = self.prior[batch.sources[rows], diseases]
-        return self.positive_weight[diseases] * F.softplus(-(logits + prior))
+        return self.positive_weight[diseases] * F.binary_cross_entropy_with_logits(
+            logits + self.prior[batch.sources[rows], diseases],
+            batch.labels[rows, diseases],
+            reduction="none",
+        )

@@ -127,7 +127,7 @@ def conceal(see: See, radiographs: Tensor, features: Tensor, recipe: MiningRecip
     return conceal_pixels(see, radiographs)
 
 
-def mine_labelled(
+def mine_pairs(
     network: LocalizationNetwork,
     see: See,
     radiographs: Tensor,
@@ -136,7 +136,7 @@ def mine_labelled(
     pairs: Tensor,
     recipe: MiningRecipe,
 ) -> list[Step]:
-    """The steps of every disease that the labels give, and of no other; none without a label.
+    """The steps of one disease in one radiograph each; none without a pair.
 
     Args:
         network: in training.
@@ -144,7 +144,7 @@ def mine_labelled(
         radiographs: float `[batch, 1, height, width]`.
         features: their aggregated maps.
         maps: the evidence of the unhidden pass, `[batch, diseases, rows, columns]`.
-        pairs: long `[pairs, 2]`, radiograph and disease of each label.
+        pairs: long `[pairs, 2]`, radiograph and disease.
         recipe: what is hidden and how.
     """
     if len(pairs) == 0:
@@ -154,3 +154,22 @@ def mine_labelled(
     hide = conceal(see, radiographs[rows], seen, recipe)
     first = maps[rows, diseases]
     return mine(network, seen, first, diseases, hide, lambda z: z < recipe.stop, recipe)
+
+
+def draw_foils(labels: Tensor, pairs: Tensor) -> Tensor:
+    """For each labelled disease a radiograph of the batch, at random, that does not have it.
+
+    Args:
+        labels: `[batch, diseases]`, 0 or 1.
+        pairs: long `[pairs, 2]`, radiograph and disease of each label.
+
+    Returns:
+        Long `[foils, 2]`; fewer than pairs where all of the batch have a disease.
+    """
+    diseases = pairs[:, 1]
+    without = 1 - labels[:, diseases].T
+    some = without.any(dim=1)
+    if not some.any():
+        return pairs[:0]
+    rows = torch.multinomial(without[some], 1)[:, 0]
+    return torch.stack([rows, diseases[some]], dim=1)

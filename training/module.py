@@ -11,7 +11,7 @@ from training.areas import mean_area
 from training.augmentation import augment, enlarge
 from training.dataset import Batch
 from training.loss import ClassBalancedLoss
-from training.mining import Step, conceal, mine_labelled
+from training.mining import Step, conceal, draw_foils, mine_pairs
 from training.network import LocalizationNetwork
 from training.preservation import KnowledgePreservation, Responses
 from training.recipe import Recipe
@@ -77,7 +77,9 @@ class LocalizationModule(LightningModule):
         steps: list[Step] = []
         if self.recipe.mining is not None:
             recipe = self.recipe.mining
-            steps = mine_labelled(self.network, see, images, features, maps, pairs, recipe)
+            if recipe.foils:
+                pairs = torch.cat([pairs, draw_foils(batch.labels, pairs)])
+            steps = mine_pairs(self.network, see, images, features, maps, pairs, recipe)
             loss = loss + self._log("mining", self._mining_loss(steps, pairs, batch))
         if self.preservation is not None:
             known = self.preservation.respond(images, quarters=tiled)
@@ -91,10 +93,10 @@ class LocalizationModule(LightningModule):
         return torch.rand((), generator=step).item() < self.recipe.tiles
 
     def _mining_loss(self, steps: list[Step], pairs: Tensor, batch: Batch) -> Tensor:
-        """Each labelled disease is asked for again at every step at which it was still there."""
+        """Each disease is asked for again at every step at which it was still there."""
         assert self.recipe.mining is not None
         losses = [
-            (self.loss.of_positives(step.logits, pairs, batch) * step.active).sum()
+            (self.loss.of_pairs(step.logits, pairs, batch) * step.active).sum()
             for step in steps[1:]
         ]
         total = torch.stack(losses).mean() if losses else batch.labels.new_zeros(())

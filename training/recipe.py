@@ -67,6 +67,9 @@ class MiningRecipe(Values):
     loss knows each disease's rate, so 0 is evidence neither for nor against."""
     weight: float = 0.3
     """Of the mining loss beside the classification loss."""
+    foils: bool = False
+    """Whether as many radiographs without the disease are asked again, too, after hiding where they
+    look most like it: were only ill ones ever hidden, a hidden region would come to mean yes."""
 
 
 class PreservationRecipe(Values):

@@ -17,7 +17,7 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
-from localization import DISEASES, Localizer, ModelBundle
+from localization import DISEASES, Compute, Localizer, ModelBundle
 from localization.bundle import MANIFEST
 from training.comparison import Difference, compare, compare_areas, figures
 from training.dataset import ChestXray14
@@ -186,7 +186,7 @@ def _trained(
 
 
 def _result(bundle: ModelBundle, data: ChestXray14) -> Result:
-    localizer = Localizer(bundle, provider="cpu")
+    localizer = Localizer(bundle, Compute("cpu"))
     table = data.part("test")
     with_boxes = {target.stem for target in read_targets(data)}
     return Result(bundle, predict(localizer, table, with_boxes))
@@ -195,7 +195,7 @@ def _result(bundle: ModelBundle, data: ChestXray14) -> Result:
 def _seconds(bundles: dict[str, ModelBundle], rounds: int = 50) -> dict[str, float]:
     """Median of one radiograph's inference, alone; row after row in each round, as a machine's
     speed drifts."""
-    localizers = {name: Localizer(bundle, provider="cpu") for name, bundle in bundles.items()}
+    localizers = {name: Localizer(bundle, Compute("cpu")) for name, bundle in bundles.items()}
     times: dict[str, list[float]] = {name: [] for name in bundles}
     for _ in range(rounds):
         for name, localizer in localizers.items():

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle as Outline
 
-from localization import DISEASES, Localizer, ModelBundle, Radiograph
+from localization import DISEASES, Compute, Localizer, ModelBundle, Radiograph
 from training.dataset import ChestXray14
 from training.protocol import LOCALIZED, ORIGINAL_SIDE, Rectangle, Target, patient_groups
 
@@ -53,7 +53,7 @@ def draw_contact_sheet(
         for own in ([t for t in chosen if t.disease == disease] for disease in LOCALIZED)
         if own
     ]
-    localizer = Localizer(bundle, provider="cpu")
+    localizer = Localizer(bundle, Compute("cpu"))
     columns = bundle.manifest.steps + 1
     figure = Figure(figsize=(2.6 * columns, 2.6 * len(drawn)), layout="constrained")
     panels = figure.subplots(len(drawn), columns, squeeze=False)

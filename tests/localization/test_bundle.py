@@ -7,7 +7,7 @@ from typing import Any
 import onnx
 import pytest
 
-from localization import DISEASES, BundleRefused, Localizer, ModelBundle
+from localization import DISEASES, BundleRefused, Compute, Localizer, ModelBundle
 from localization.bundle import sha256
 
 Edit = Callable[[dict[str, Any]], None]
@@ -68,7 +68,7 @@ def test_a_graph_of_other_shapes_than_the_manifest_is_refused(
 ) -> None:
     edit(bundle, lambda manifest: manifest.update(change))
     with pytest.raises(BundleRefused, match="inputs and outputs"):
-        Localizer(ModelBundle.load(bundle), provider="cpu")
+        Localizer(ModelBundle.load(bundle), Compute("cpu"))
 
 
 def test_a_graph_of_one_batch_size_is_refused(bundle: Path) -> None:
@@ -78,11 +78,11 @@ def test_a_graph_of_one_batch_size_is_refused(bundle: Path) -> None:
     onnx.save(graph, bundle / "model.onnx")
     edit(bundle, lambda m: m["files"].update({"model.onnx": sha256(bundle / "model.onnx")}))
     with pytest.raises(BundleRefused, match="one size only"):
-        Localizer(ModelBundle.load(bundle), provider="cpu")
+        Localizer(ModelBundle.load(bundle), Compute("cpu"))
 
 
 def test_a_graph_that_is_none_is_refused(bundle: Path) -> None:
     (bundle / "model.onnx").write_bytes(b"not a graph")
     edit(bundle, lambda m: m["files"].update({"model.onnx": sha256(bundle / "model.onnx")}))
     with pytest.raises(BundleRefused, match="cannot be opened"):
-        Localizer(ModelBundle.load(bundle), provider="cpu")
+        Localizer(ModelBundle.load(bundle), Compute("cpu"))

@@ -6,6 +6,7 @@ import pytest
 
 from localization import (
     DISEASES,
+    Compute,
     Localization,
     Localizer,
     ModelBundle,
@@ -18,7 +19,7 @@ from localization import (
 
 @pytest.fixture(scope="module")
 def localizer(tiny_bundle: Path) -> Localizer:
-    return Localizer(ModelBundle.load(tiny_bundle), provider="cpu", threads=1)
+    return Localizer(ModelBundle.load(tiny_bundle), Compute("cpu", threads=1))
 
 
 def bright_square(width: int, height: int, x: float, y: float) -> Radiograph:
@@ -59,12 +60,12 @@ def test_findings_come_most_probable_first_with_their_operating_points(
 
 
 def test_cuda_without_a_gpu_runtime_is_refused_not_replaced(tiny_bundle: Path) -> None:
-    with pytest.raises(ProviderUnavailable, match="CUDA"):
-        Localizer(ModelBundle.load(tiny_bundle), provider="cuda")
+    with pytest.raises(ProviderUnavailable, match="cuda"):
+        Localizer(ModelBundle.load(tiny_bundle), Compute("cuda"))
 
 
 def test_auto_says_which_provider_it_took(tiny_bundle: Path) -> None:
-    assert Localizer(ModelBundle.load(tiny_bundle), provider="auto").provider == "cpu"
+    assert Localizer(ModelBundle.load(tiny_bundle), Compute("auto")).provider == "cpu"
 
 
 @pytest.fixture(scope="module")

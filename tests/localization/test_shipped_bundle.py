@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.data import get_testdata_file
 
-from localization import DISEASES, Localizer, ModelBundle, Radiograph, shipped_bundle
+from localization import DISEASES, Compute, Localizer, ModelBundle, Radiograph, shipped_bundle
 
 
 def test_the_shipped_bundle_opens_and_its_card_speaks_of_it() -> None:
@@ -24,7 +24,7 @@ def test_a_chest_with_masses_is_found_to_have_them() -> None:
     """The public DICOM file of a chest with several large masses, stored as MONOCHROME1."""
     file = get_testdata_file("RG1_UNCR.dcm", download=False)
     radiograph = Radiograph.read(Path(str(file)).read_bytes())
-    localizer = Localizer(ModelBundle.load(shipped_bundle()), provider="cpu")
+    localizer = Localizer(ModelBundle.load(shipped_bundle()), Compute("cpu"))
     localization = localizer.localize(radiograph)
     assert (localization.width, localization.height) == (1841, 1955)
     findings = {finding.disease: finding for finding in localization.findings}

@@ -15,7 +15,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
 )
 
-from localization import Localizer, ModelBundle
+from localization import Compute, Localizer, ModelBundle
 
 WIDTH, HEIGHT = 96, 64
 MAX_UPLOAD_BYTES = 2_000_000
@@ -67,15 +67,15 @@ class GatedLocalizer(Localizer):
     """A localizer that a test can stop in the middle of an inference."""
 
     def __init__(self, bundle: ModelBundle) -> None:
-        super().__init__(bundle, provider="cpu", threads=1)
+        super().__init__(bundle, Compute("cpu", threads=1))
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Semaphore(0)
 
-    def infer(self, inputs: Any) -> Any:
+    def infer(self, inputs: Any, *, alone: bool = True) -> Any:
         self.entered.release()
         assert self.gate.wait(20), "the test never opened the gate"
-        return super().infer(inputs)
+        return super().infer(inputs, alone=alone)
 
     def close(self) -> None:
         """Hold every inference from here on, and forget those that went through before."""

@@ -188,7 +188,7 @@ def test_an_unknown_path_and_a_wrong_method_are_problems(client: TestClient) -> 
 def test_an_unexpected_error_is_a_500_that_tells_nothing_of_the_inside(
     app: FastAPI, client: TestClient, localizer: GatedLocalizer, png: bytes
 ) -> None:
-    def fail(inputs: object) -> None:
+    def fail(inputs: object, *, alone: bool) -> None:
         raise RuntimeError("secret of Mustermann^Erika")
 
     localizer.infer = fail  # type: ignore[method-assign]

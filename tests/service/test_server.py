@@ -145,7 +145,7 @@ def test_from_request_to_drained_without_a_word_of_the_patient(running: Running)
 
 @pytest.mark.parametrize(
     ("settings", "reason"),
-    [({"CXR_MODEL": "/nowhere"}, "/nowhere"), ({"CXR_PROVIDER": "cuda"}, "CUDA")],
+    [({"CXR_MODEL": "/nowhere"}, "/nowhere"), ({"CXR_PROVIDER": "cuda"}, "cuda")],
 )
 def test_what_cannot_be_served_ends_the_start_with_one_line(
     tiny_bundle: Path, settings: dict[str, str], reason: str

@@ -33,7 +33,7 @@ def test_a_refusal_is_logged_with_its_reason(client: TestClient) -> None:
 def test_neither_patient_nor_file_name_nor_query_is_logged(
     client: TestClient, localizer: GatedLocalizer
 ) -> None:
-    def fail(inputs: object) -> None:
+    def fail(inputs: object, *, alone: bool) -> None:
         raise RuntimeError("Mustermann^Erika")
 
     with capture_logs() as lines:
@@ -52,7 +52,7 @@ def test_neither_patient_nor_file_name_nor_query_is_logged(
 def test_an_unexpected_error_is_logged_with_the_place_and_the_requests_id(
     client: TestClient, localizer: GatedLocalizer, png: bytes
 ) -> None:
-    def fail(inputs: object) -> None:
+    def fail(inputs: object, *, alone: bool) -> None:
         raise KeyError("x")
 
     localizer.infer = fail  # type: ignore[method-assign]

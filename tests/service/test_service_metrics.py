@@ -48,7 +48,7 @@ def test_each_disease_has_a_histogram_of_its_probabilities(client: TestClient, p
 
 def test_the_model_is_named_with_its_version_and_provider(client: TestClient) -> None:
     (labels,) = (key for key in scrape(client) if key[0] == "cxr_model_info")
-    assert set(labels[1:]) == {"tiny", "1", "cpu"}
+    assert set(labels[1:]) == {"tiny", "1", "cpu", "fp32"}
 
 
 def test_nothing_is_in_flight_when_nothing_is_sent_and_probes_do_not_count(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from localization import DISEASES, Localizer, ModelBundle
+from localization import DISEASES, Compute, Localizer, ModelBundle
 from training.areas import mean_area
 from training.dataset import ChestXray14
 from training.evaluation import evaluate, score_classification
@@ -118,7 +118,7 @@ def test_auc_is_given_for_each_native_side() -> None:
 
 
 def test_a_bundle_is_scored_from_files_to_tables(tiny_bundle: Path, data: ChestXray14) -> None:
-    figures = evaluate(Localizer(ModelBundle.load(tiny_bundle), provider="cpu"), data)
+    figures = evaluate(Localizer(ModelBundle.load(tiny_bundle), Compute("cpu")), data)
     everyone = figures["localization"]["all patients"]
     # The tiny model's heat is brightness, and the bright square is the box.
     assert everyone["model"]["mean"]["pointing game"] == 1

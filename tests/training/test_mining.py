@@ -13,7 +13,7 @@ from training.mining import (
     conceal_cells,
     conceal_pixels,
     mine,
-    mine_labelled,
+    mine_pairs,
     salience,
 )
 from training.network import LocalizationNetwork
@@ -126,7 +126,7 @@ def test_a_disease_without_a_label_is_never_mined(
     features = network.features(radiographs)
     maps = network.evidence(features)
     pairs = labels.nonzero()
-    steps = mine_labelled(
+    steps = mine_pairs(
         network, network.features, radiographs, features, maps, pairs, MiningRecipe()
     )
     assert all(len(step.maps) == 3 for step in steps)
@@ -172,7 +172,7 @@ def test_what_was_not_hidden_is_preserved_where_something_was(
     def loss() -> Tensor:
         features = network.features(radiographs)
         maps = network.evidence(features)
-        steps = mine_labelled(network, network.features, radiographs, features, maps, pairs, recipe)
+        steps = mine_pairs(network, network.features, radiographs, features, maps, pairs, recipe)
         hide = conceal(preservation.see(quarters=False), radiographs, known.features, recipe)
         return preservation.of_hidden(network, steps, diseases, hide)
 

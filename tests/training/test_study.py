@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from localization import Localizer, ModelBundle
+from localization import Compute, Localizer, ModelBundle
 from localization.boxes import PUBLISHED_THRESHOLDS
 from training.box_thresholds import choose_box_thresholds
 from training.dataset import ChestXray14
@@ -82,7 +82,7 @@ def test_the_shipped_study_is_made_of_recipes() -> None:
 def test_heat_maps_are_cut_by_the_boxes_of_even_patients_alone(
     tiny_bundle: Path, data: ChestXray14
 ) -> None:
-    cuts = choose_box_thresholds(Localizer(ModelBundle.load(tiny_bundle), provider="cpu"), data)
+    cuts = choose_box_thresholds(Localizer(ModelBundle.load(tiny_bundle), Compute("cpu")), data)
     # The made data has a box of Effusion in patient 30 and one of Infiltration in patient 31.
     assert len(cuts["Effusion"]) == 1
     assert cuts["Infiltration"] == PUBLISHED_THRESHOLDS

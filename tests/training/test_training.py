@@ -9,7 +9,7 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
-from localization import DISEASES, Localizer, ModelBundle, shipped_bundle
+from localization import DISEASES, Compute, Localizer, ModelBundle, shipped_bundle
 from service.app import create_app
 from service.settings import Settings
 from training.augmentation import enlarge
@@ -136,7 +136,7 @@ def test_the_shipped_graph_is_the_shipped_network() -> None:
     images = enlarge(torch.tensor(inputs), recipe.input_sides[-1])
     logits, _, _ = network.look_twice(images)
     scale, offset = (torch.tensor(bundle.manifest.calibration[k]) for k in ("scale", "offset"))
-    served = Localizer(bundle, provider="cpu").infer(inputs)
+    served = Localizer(bundle, Compute("cpu", "fp32")).infer(inputs)
     expected = torch.sigmoid(scale * logits + offset).numpy()
     np.testing.assert_allclose(served.probabilities, expected, atol=1e-4)
 
@@ -163,8 +163,8 @@ def test_the_weights_beside_the_graph_are_the_trained_ones(
 
 
 def test_the_graph_names_no_file_of_the_machine_that_exported_it(bundle: ModelBundle) -> None:
-    assert b"export.py" not in bundle.graph.read_bytes()
-    assert b"network.py" not in bundle.graph.read_bytes()
+    assert b"export.py" not in bundle.graph().read_bytes()
+    assert b"network.py" not in bundle.graph().read_bytes()
 
 
 def test_the_manifest_tells_how_the_model_was_made(bundle: ModelBundle) -> None:

@@ -1,0 +1,1 @@
+"""The service measured against the machine's own limit, and against LitServe; not shipped."""

@@ -1,0 +1,229 @@
+"""The benchmark: rounds in which every method gets a time slice on every radiograph."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import orjson
+
+from benchmark import radiographs
+from benchmark.load import Load, generator, request
+from benchmark.processes import Helper, cores, cpu_seconds, memory
+from benchmark.radiographs import Sample
+from benchmark.report import Figures, Page, machine, number, table
+from benchmark.servers import LITSERVE, SERVICE, Server
+from benchmark.work import Task, bare_session, localize, open_localizer, whole_job
+
+CONCURRENCIES = (1, 4, 16, 64)
+IDLE_SECONDS = 3.0
+
+HEAD = (
+    "method",
+    "callers",
+    "radiographs/s",
+    "p50 ms",
+    "p95 ms",
+    "p99 ms",
+    "PSS MB",
+    "not localized",
+    "generator's CPU, ms per request",
+)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to have radiographs localized."""
+
+    name: str
+    callers: int
+    spend: Callable[[Sample, float], Figures]
+
+
+Rounds = dict[str, dict[Method, list[Figures]]]
+"""By radiograph and method."""
+
+
+def main() -> None:
+    """Measure, and write the tables into the page."""
+    options = _options()
+    page = Page(options.output, "measured")
+    samples = [radiographs.make(name) for name in options.radiographs]
+    with ExitStack() as stack:
+        service = stack.enter_context(Server(SERVICE))
+        litserve = stack.enter_context(Server(LITSERVE))
+        _check_answers(samples, [service, litserve])
+        idle = _idle({"the service": service, "LitServe": litserve})
+        methods = _methods(stack, service, litserve)
+        rounds = _run(methods, samples, options.seconds, options.rounds)
+    page.write(_describe(samples, rounds, idle, options))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmark", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of a time slice")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--radiographs",
+        nargs="+",
+        choices=radiographs.NAMES,
+        default=radiographs.NAMES,
+        metavar="NAME",
+        help=", ".join(radiographs.NAMES),
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("docs/performance.md"), help="page of the tables"
+    )
+    return parser.parse_args()
+
+
+def _methods(stack: ExitStack, service: Server, litserve: Server) -> list[Method]:
+    """All methods, the in-process ones first; their processes end with the stack."""
+
+    def helpers(count: int, *arguments: Any) -> list[Helper]:
+        return [stack.enter_context(Helper(*arguments)) for _ in range(count)]
+
+    def pool(workers: list[Helper]) -> Callable[[Sample, float], Figures]:
+        return lambda sample, seconds: _spend_in_process(workers, sample, seconds)
+
+    sender = stack.enter_context(Helper(generator))
+
+    def served(server: Server, callers: int) -> Callable[[Sample, float], Figures]:
+        return lambda sample, seconds: _spend_served(server, sender, callers, sample, seconds)
+
+    return [
+        Method("bare session", cores(), pool(helpers(cores(), bare_session, 1))),
+        Method("whole job", cores(), pool(helpers(cores(), whole_job, 1))),
+        Method("whole job", 1, pool(helpers(1, whole_job, cores()))),
+        *(Method("service", count, served(service, count)) for count in CONCURRENCIES),
+        *(Method("LitServe", count, served(litserve, count)) for count in CONCURRENCIES),
+    ]
+
+
+def _run(
+    methods: Sequence[Method], samples: Sequence[Sample], seconds: float, count: int
+) -> Rounds:
+    rounds: Rounds = {sample.name: {method: [] for method in methods} for sample in samples}
+    for index in range(count):
+        for sample in samples:
+            for method in methods:
+                figures = method.spend(sample, seconds)
+                rounds[sample.name][method].append(figures)
+                _say(
+                    f"round {index + 1}/{count}, {sample.name}, {method.name} at "
+                    f"{method.callers}: {figures.rate:.1f}/s, p50 {figures.p50:.1f} ms"
+                )
+    return rounds
+
+
+def _spend_in_process(workers: list[Helper], sample: Sample, seconds: float) -> Figures:
+    for worker in workers:
+        worker.begin(Task(sample.data, seconds))
+    slices = [worker.result() for worker in workers]
+    return Figures.of(slices, memory([worker.pid for worker in workers]))
+
+
+def _spend_served(
+    server: Server, sender: Helper, callers: int, sample: Sample, seconds: float
+) -> Figures:
+    with _awake(server):
+        sender.begin(Load(server.port, request(sample.data), callers, seconds))
+        spent = sender.result()
+        return Figures.of([spent], memory([server.pid]))
+
+
+@contextmanager
+def _awake(server: Server) -> Iterator[None]:
+    """Let a paused server run for as long as it is measured."""
+    server.resume()
+    try:
+        yield
+    finally:
+        server.pause()
+
+
+def _idle(servers: dict[str, Server]) -> str:
+    """What servers cost while nothing asks them; pauses them."""
+    before = {name: cpu_seconds(server.pid) for name, server in servers.items()}
+    time.sleep(IDLE_SECONDS)
+    shares = {
+        name: (cpu_seconds(server.pid) - before[name]) / IDLE_SECONDS
+        for name, server in servers.items()
+    }
+    for server in servers.values():
+        server.pause()
+    said = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())
+    return f"Idle, the servers took of one core: {said}; each was paused while others ran."
+
+
+def _check_answers(samples: Sequence[Sample], servers: Sequence[Server]) -> None:
+    """Raises `ValueError` where a server finds something else than the functions it serves."""
+    localizer = open_localizer(cores())
+    for sample in samples:
+        expected = _probabilities(orjson.loads(localize(localizer, sample.data)))
+        for server in servers:
+            found = _probabilities(server.client.localize(sample.data))
+            if any(abs(found[name] - value) > 1e-4 for name, value in expected.items()):
+                raise ValueError(f"{sample.name}: expected {expected}, a server answers {found}")
+
+
+def _probabilities(answer: dict[str, Any]) -> dict[str, float]:
+    return {finding["disease"]: finding["probability"] for finding in answer["findings"]}
+
+
+def _describe(
+    samples: Sequence[Sample], rounds: Rounds, idle: str, options: argparse.Namespace
+) -> str:
+    parts = [
+        machine(),
+        f"Medians of {options.rounds} rounds of {options.seconds:g} s; in brackets, the median "
+        "of the rounds' ratios to the whole job in-process, one process per core (latencies of "
+        f"one caller: to its one caller). {idle}",
+    ]
+    for sample in samples:
+        parts.append(f"### {sample.name}, {len(sample.data) / 1e6:.2f} MB")
+        parts.append(_table(rounds[sample.name]))
+    return "\n\n".join(parts)
+
+
+def _table(rounds: dict[Method, list[Figures]]) -> str:
+    bases = [figures for method, figures in rounds.items() if method.name == "whole job"]
+    return table(
+        HEAD,
+        [
+            [
+                method.name,
+                str(method.callers),
+                *_row(figures, bases[0], bases[method.callers == 1]),
+            ]
+            for method, figures in rounds.items()
+        ],
+    )
+
+
+def _row(rounds: list[Figures], base: list[Figures], latency_base: list[Figures]) -> Iterator[str]:
+    """The cells of a method's figures with their ratios."""
+    middle = Figures.median(rounds)
+    for name, compared in (
+        ("rate", base),
+        ("p50", latency_base),
+        ("p95", latency_base),
+        ("p99", latency_base),
+        ("memory", base),
+    ):
+        ratio = median(
+            getattr(one, name) / getattr(other, name)
+            for one, other in zip(rounds, compared, strict=True)
+        )
+        yield f"{number(getattr(middle, name))} ({number(ratio, 2)})"
+    yield number(middle.others, 0)
+    yield number(middle.generator, 2) if middle.generator else "–"
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

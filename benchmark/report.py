@@ -1,0 +1,113 @@
+"""Figures and their Markdown: percentiles, tables, the machine, and where they are written."""
+
+import math
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Self
+
+from benchmark.processes import cores
+from benchmark.work import Slice
+
+PACKAGES = (
+    "onnxruntime",
+    "opencv-python-headless",
+    "pillow",
+    "pydicom",
+    "fastapi",
+    "uvicorn",
+    "litserve",
+)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one method reached in one time slice, or the medians of several."""
+
+    rate: float
+    """Radiographs per second."""
+    p50: float
+    """Latency in ms, as the two below."""
+    p95: float
+    p99: float
+    memory: float
+    """PSS of all its processes in MB."""
+    others: float = 0
+    """Answers without a localization."""
+    generator: float = 0
+    """CPU time of the load generator in ms per request."""
+
+    @classmethod
+    def of(cls, slices: Sequence[Slice], memory: float) -> Self:
+        """Of the slices that processes spent side by side."""
+        latencies = [1000 * latency for spent in slices for latency in spent.latencies]
+        return cls(
+            sum(len(spent.latencies) / spent.seconds for spent in slices),
+            percentile(latencies, 50),
+            percentile(latencies, 95),
+            percentile(latencies, 99),
+            memory,
+            sum(spent.others.total() for spent in slices),
+            1000 * sum(spent.generator for spent in slices),
+        )
+
+    @classmethod
+    def median(cls, rounds: Sequence[Self]) -> Self:
+        """Each figure's median over rounds."""
+        return cls(*(median(getattr(one, name.name) for one in rounds) for name in fields(cls)))
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The smallest value that so many per cent of all do not exceed; not a number for none."""
+    if not values:
+        return math.nan
+    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table: the first column to the left, the others to the right."""
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def machine() -> str:
+    """The processor and the versions, in one sentence."""
+    cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    name = cpu[1].strip() if cpu else platform.machine()
+    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    return f"{name}, {cores()} cores; Python {platform.python_version()}, {versions}."
+
+
+class Page:
+    """The part of a Markdown file between `<!-- name -->` and `<!-- /name -->`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it has no such part.
+    """
+
+    def __init__(self, file: Path, name: str) -> None:
+        self._file = file
+        self._begin, self._end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        self._split()
+
+    def write(self, content: str) -> None:
+        """Put content there, in place of what was; all around it stays."""
+        before, after = self._split()
+        self._file.write_text(f"{before}{self._begin}\n\n{content}\n\n{self._end}{after}")
+
+    def _split(self) -> tuple[str, str]:
+        before, begins, rest = self._file.read_text().partition(self._begin)
+        _, ends, after = rest.partition(self._end)
+        if not (begins and ends):
+            raise ValueError(f"{self._file} has no part from {self._begin} to {self._end}.")
+        return before, after
+
+
+def number(value: float, digits: int = 1) -> str:
+    """A figure as a table shows it."""
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
