@@ -5,7 +5,6 @@ not done again, and what was interrupted goes on from its last epoch.
 """
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.resources import files
@@ -38,6 +37,7 @@ from training.protocol import (
     score_localization,
     show,
 )
+from training.quantization import median_seconds
 from training.recipe import MiningRecipe, PreservationRecipe, Recipe, Values
 from training.study_plots import draw_contact_sheet, draw_curves
 from training.train import BEST, LAST, train
@@ -192,18 +192,9 @@ def _result(bundle: ModelBundle, data: ChestXray14) -> Result:
     return Result(bundle, predict(localizer, table, with_boxes))
 
 
-def _seconds(bundles: dict[str, ModelBundle], rounds: int = 50) -> dict[str, float]:
-    """Median of one radiograph's inference, alone; row after row in each round, as a machine's
-    speed drifts."""
-    localizers = {name: Localizer(bundle, Compute("cpu")) for name, bundle in bundles.items()}
-    times: dict[str, list[float]] = {name: [] for name in bundles}
-    for _ in range(rounds):
-        for name, localizer in localizers.items():
-            side = localizer.bundle.manifest.side
-            begin = time.perf_counter()
-            localizer.infer(np.zeros((1, 1, side, side), np.uint8))
-            times[name].append(time.perf_counter() - begin)
-    return {name: float(np.median(each)) for name, each in times.items()}
+def _seconds(bundles: dict[str, ModelBundle]) -> dict[str, float]:
+    localizers = [Localizer(bundle, Compute("cpu")) for bundle in bundles.values()]
+    return dict(zip(bundles, median_seconds(localizers), strict=True))
 
 
 def score_study(study: Study, results: dict[str, Result], data: ChestXray14) -> dict[str, Any]:
