@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from localization.dicom import read_dicom
 from localization.levels import to_levels
+from localization.plain_png import decode_plain_png
 from localization.refusal import RadiographRefused, check_size
 
 Format = Literal["PNG", "JPEG", "DICOM"]
@@ -118,6 +119,10 @@ def _read_picture(
     """Decode a PNG or JPEG to upright gray levels, uint8 `[height, width]`."""
     try:
         image = _open(data, file_format, max_pixels)
+        if file_format == "PNG":
+            plain = decode_plain_png(data, image.width, image.height)
+            if plain is not None:
+                return plain
         if getattr(image, "is_animated", False):
             raise RadiographRefused(
                 "animated", "The PNG is animated; send one radiograph as a still image."

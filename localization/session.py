@@ -98,6 +98,8 @@ def _open(bundle: ModelBundle, compute: Compute, provider: Provider) -> Session:
     options = onnxruntime.SessionOptions()
     if provider == "cpu":
         options.intra_op_num_threads = compute.threads
+        # Threads that spin while they wait for work would take the cores that decode and encode.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         graph = onnxruntime.InferenceSession(
             str(file), options, providers=provider_options(compute, provider, bundle.manifest.side)
