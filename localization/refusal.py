@@ -15,6 +15,9 @@ class RadiographRefused(ValueError):
         super().__init__(message)
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type["RadiographRefused"], tuple[str, str]]:
+        return RadiographRefused, (self.reason, str(self))
+
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
     """Refuse a size that a header promises, before anything of that size is made.

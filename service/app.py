@@ -7,8 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
 
-from localization import Localizer
 from service.body import UploadLimit
+from service.engine import Engine
 from service.lifecycle import Lifecycle
 from service.observation import ObserveRequests
 from service.problems import install_problem_handlers
@@ -21,14 +21,14 @@ DESCRIPTION = (
 )
 
 
-def create_app(settings: Settings | None = None, *, localizer: Localizer | None = None) -> FastAPI:
-    """Return the app that serves the model named in ``settings``, or a ``localizer`` given.
+def create_app(settings: Settings | None = None, *, engine: Engine | None = None) -> FastAPI:
+    """Return the app that serves the model named in ``settings``, or by an ``engine`` given.
 
     ``settings`` are read from the environment by default. Starting the app raises
     `localization.BundleRefused` or `localization.ProviderUnavailable` where it cannot serve.
     """
     settings = settings or Settings()
-    lifecycle = Lifecycle(settings, localizer)
+    lifecycle = Lifecycle(settings, engine)
     app = FastAPI(
         title="CXR Localizer",
         description=DESCRIPTION,

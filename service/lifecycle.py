@@ -3,14 +3,18 @@
 import asyncio
 from enum import StrEnum
 
+import onnxruntime
 import structlog
 
-from localization import Localizer
+from localization.session import PROVIDERS
 from service.admission import Admission
-from service.inference import Inference, load_localizer
+from service.engine import Engine, EngineClosed, load_localizer
 from service.metrics import Metrics
 from service.problems import Refused
+from service.processes import ProcessEngine
 from service.settings import Settings
+from service.task import Reply, Task
+from service.threads import ThreadEngine
 
 log = structlog.stdlib.get_logger("service")
 
@@ -23,10 +27,24 @@ class Phase(StrEnum):
     DRAINING = "draining"
 
 
+def open_engine(settings: Settings) -> Engine:
+    """Load the model into worker processes on a CPU, into this process where a GPU may be.
+
+    Processes share no interpreter lock, and one that a broken file brings down takes no other
+    request with it. A GPU holds the model once, and is fed by threads.
+
+    Raises `localization.BundleRefused` and `localization.ProviderUnavailable`.
+    """
+    may_be_gpu = PROVIDERS["cuda"] in onnxruntime.get_available_providers()
+    if settings.provider == "cpu" or (settings.provider == "auto" and not may_be_gpu):
+        return ProcessEngine(settings)
+    return ThreadEngine(load_localizer(settings), settings)
+
+
 class Lifecycle:
     """Holds what outlives a request: the model, the queue, the metrics."""
 
-    def __init__(self, settings: Settings, localizer: Localizer | None) -> None:
+    def __init__(self, settings: Settings, engine: Engine | None) -> None:
         self.settings = settings
         self.metrics = Metrics()
         self.admission = Admission(
@@ -37,15 +55,23 @@ class Lifecycle:
         )
         self.metrics.queue_depth.set_function(lambda: self.admission.waiting)
         self.phase = Phase.LOADING
-        self._inference = Inference(localizer, settings) if localizer is not None else None
+        self._engine = engine
         self._warming: asyncio.Task[None] | None = None
 
     @property
-    def inference(self) -> Inference:
-        """The model that serves. Raises `Refused` before it is loaded."""
-        if self._inference is None:
+    def engine(self) -> Engine:
+        """The one that serves. Raises `Refused` before it is loaded."""
+        if self._engine is None:
             raise Refused("not-ready", "The model is still being loaded; try again in a moment.")
-        return self._inference
+        return self._engine
+
+    def localize(self, task: Task) -> Reply:
+        """Have a radiograph localized by the engine that serves when the work begins."""
+        while True:
+            try:
+                return self.engine.localize(task)
+            except EngineClosed:
+                continue  # A reload has come between: the next engine is there already.
 
     async def start(self) -> None:
         """Load the model, then warm it up in the background.
@@ -53,30 +79,24 @@ class Lifecycle:
         A refused bundle or provider is raised here, before the port opens: a deployment that
         cannot work never looks alive.
         """
-        if self._inference is None:
-            self._inference = await asyncio.to_thread(self._load)
-        self._serve(self._inference)
-        self._warming = asyncio.create_task(self._warm_up(self._inference))
+        if self._engine is None:
+            self._engine = await asyncio.to_thread(open_engine, self.settings)
+        self._tell_of(self._engine)
+        self._warming = asyncio.create_task(self._warm_up(self._engine))
 
-    def _load(self) -> Inference:
-        return Inference(load_localizer(self.settings), self.settings)
-
-    def _serve(self, inference: Inference) -> None:
-        """Let all work that begins from now on be this model's."""
-        self._inference = inference
-        localizer = inference.localizer
+    def _tell_of(self, engine: Engine) -> None:
         model = {
-            "name": localizer.bundle.manifest.name,
-            "version": localizer.bundle.manifest.version,
-            "provider": localizer.provider,
-            "precision": localizer.precision,
+            "name": engine.model.manifest.name,
+            "version": engine.model.manifest.version,
+            "provider": engine.model.provider,
+            "precision": engine.model.precision,
         }
         self.metrics.model.info(model)
         log.info("model loaded", **model)
 
-    async def _warm_up(self, inference: Inference) -> None:
+    async def _warm_up(self, engine: Engine) -> None:
         try:
-            await asyncio.to_thread(inference.warm_up)
+            await asyncio.to_thread(engine.warm_up)
         except Exception as error:
             # It is never ready, then, and the log says why: a probe sees to the rest.
             log.error("warm-up failed", error=repr(error))
@@ -91,15 +111,18 @@ class Lifecycle:
         What has begun with the old one ends with it. The new one is verified and warm before it
         takes over.
         """
+        old = self.engine
         try:
-            inference = await asyncio.to_thread(self._load)
-            await asyncio.to_thread(inference.warm_up)
+            new = await asyncio.to_thread(open_engine, self.settings)
+            await asyncio.to_thread(new.warm_up)
         except Exception as error:
             self.metrics.reloads.labels("refused").inc()
             log.error("reload refused; the old model goes on", reason=str(error))
             return
-        self._serve(inference)
+        self._engine = new
+        self._tell_of(new)
         self.metrics.reloads.labels("loaded").inc()
+        await asyncio.to_thread(old.close)
 
     def begin_draining(self) -> None:
         """Say at the probes that the service is about to stop."""
@@ -111,4 +134,5 @@ class Lifecycle:
         if self._warming is not None:
             await self._warming
         await self.admission.drain()
+        await asyncio.to_thread(self.engine.close)
         log.info("drained")

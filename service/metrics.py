@@ -4,6 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.process_collector import ProcessCollector
 
 from localization import DISEASES
+from service.task import Reply
 
 STAGES = ("queue", "decode", "inference", "boxes", "encode", "total")
 OUTCOMES = ("answered", "refused", "turned_away", "failed", "abandoned")
@@ -62,3 +63,10 @@ class Metrics:
             self.requests.labels(outcome)
         for outcome in RELOADS:
             self.reloads.labels(outcome)
+
+    def observe(self, reply: Reply) -> None:
+        """Tell what a radiograph took, and what the model says of it."""
+        for stage, seconds in reply.seconds.items():
+            self.stages[stage].observe(seconds)
+        for disease, probability in reply.probabilities.items():
+            self.probabilities[disease].observe(probability)

@@ -7,6 +7,7 @@ from asgi_correlation_id import correlation_id
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.engine import WorkFailed
 from service.logs import where
 from service.metrics import Metrics
 from service.problems import problem_response
@@ -51,12 +52,8 @@ class ObserveRequests:
         except ClientDisconnect:
             pass
         except Exception as error:
-            log.error(
-                "unexpected error",
-                request_id=correlation_id.get(),
-                error=type(error).__name__,
-                where=where(error),
-            )
+            name, places = _describe(error)
+            log.error("unexpected error", request_id=correlation_id.get(), error=name, where=places)
             if status is not None:
                 raise
             detail = "An unexpected error occurred; it is logged under this request's id."
@@ -99,6 +96,13 @@ def _outcome(status: int | None) -> str:
     if status == 503:
         return "turned_away"
     return "failed" if status >= 500 else "refused"
+
+
+def _describe(error: Exception) -> tuple[str, list[str]]:
+    """Name and place of an unexpected error, in this process or in a worker's."""
+    if isinstance(error, WorkFailed):
+        return error.name, error.where
+    return type(error).__name__, where(error)
 
 
 def _path(scope: Scope) -> str:

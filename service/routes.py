@@ -1,5 +1,6 @@
 """The service's paths: localize a radiograph, probes, metrics, the model's metadata."""
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from asgi_correlation_id import correlation_id
@@ -11,9 +12,9 @@ from localization import DISEASES
 from service import schemas
 from service.body import read_upload
 from service.documentation import UPLOAD, problems
-from service.job import Choices, Job
 from service.lifecycle import Lifecycle, Phase
 from service.problems import Refused
+from service.task import Choices, Task
 
 router = APIRouter()
 
@@ -62,22 +63,23 @@ async def localize(
     lifecycle = _lifecycle(request)
     lifecycle.admission.require_place()  # Before anything is uploaded in vain.
     data = await read_upload(request, lifecycle.settings.max_upload_bytes)
-    job = Job(
+    task = Task(
         data,
         Choices(parameters.heatmaps, parameters.boxes, parameters.diseases),
         correlation_id.get() or "",
         lifecycle.settings.max_pixels,
-        lambda: lifecycle.inference,
-        lifecycle.metrics,
     )
     with lifecycle.metrics.stages["total"].time():
-        answer = await lifecycle.admission.run(job, _hung_up(request))
+        reply = await lifecycle.admission.run(
+            lambda alone: lifecycle.localize(replace(task, alone=alone)), _hung_up(request)
+        )
+    lifecycle.metrics.observe(reply)
     request.state.radiograph = {
-        "format": answer.format,
-        "width": answer.width,
-        "height": answer.height,
+        "format": reply.format,
+        "width": reply.width,
+        "height": reply.height,
     }
-    return Response(answer.body, media_type="application/json")
+    return Response(reply.body, media_type="application/json")
 
 
 @router.get("/healthz", tags=["probes"])
@@ -135,7 +137,7 @@ async def ready(request: Request) -> JSONResponse:
 )
 async def model_metadata(name: str, request: Request) -> schemas.ModelMetadata:
     """Describe the model's tensors."""
-    manifest = _lifecycle(request).inference.localizer.bundle.manifest
+    manifest = _lifecycle(request).engine.model.manifest
     if name != manifest.name:
         raise Refused(
             "unknown-model",

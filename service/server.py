@@ -10,8 +10,7 @@ import uvicorn
 
 from localization import BundleRefused, ProviderUnavailable
 from service.app import create_app
-from service.inference import load_localizer
-from service.lifecycle import Lifecycle
+from service.lifecycle import Lifecycle, open_engine
 from service.logs import configure_logs
 from service.settings import Settings
 
@@ -24,10 +23,10 @@ def serve(settings: Settings) -> None:
     """
     configure_logs(settings)
     try:
-        localizer = load_localizer(settings)
+        engine = open_engine(settings)
     except (BundleRefused, ProviderUnavailable) as error:
         raise SystemExit(f"cxr-localizer cannot serve: {error}") from error
-    app = create_app(settings, localizer=localizer)
+    app = create_app(settings, engine=engine)
     config = uvicorn.Config(
         app,
         host=settings.host,

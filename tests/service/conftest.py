@@ -11,6 +11,7 @@ from service_helpers import MAX_UPLOAD_BYTES, GatedLocalizer, encode, encode_dic
 from localization import ModelBundle
 from service.app import create_app
 from service.settings import Settings
+from service.threads import ThreadEngine
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +37,7 @@ def app(localizer: GatedLocalizer) -> FastAPI:
     settings = Settings(
         workers=1, max_waiting=1, max_upload_bytes=MAX_UPLOAD_BYTES, max_pixels=1_000_000
     )
-    return create_app(settings, localizer=localizer)
+    return create_app(settings, engine=ThreadEngine(localizer, settings))
 
 
 @pytest.fixture

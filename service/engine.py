@@ -1,0 +1,67 @@
+"""The engine: one loaded model, and those who work with it."""
+
+from typing import NamedTuple, Protocol
+
+from localization import Compute, Localizer, Manifest, ModelBundle
+from service.settings import Settings
+from service.task import Reply, Task
+
+
+class Model(NamedTuple):
+    """What is served, and how."""
+
+    manifest: Manifest
+    provider: str
+    precision: str
+
+
+class EngineClosed(Exception):
+    """The engine was closed before it was asked: another one has taken over."""
+
+
+class WorkFailed(Exception):
+    """A worker failed in a way that no one expected; `where` its code was, without its message."""
+
+    def __init__(self, name: str, where: list[str]) -> None:
+        super().__init__(name)
+        self.name, self.where = name, where
+
+    def __reduce__(self) -> tuple[type["WorkFailed"], tuple[str, list[str]]]:
+        return WorkFailed, (self.name, self.where)
+
+
+class Engine(Protocol):
+    """Localizes radiographs, several at a time."""
+
+    model: Model
+
+    def localize(self, task: Task) -> Reply:
+        """Localize one radiograph; blocks, and may be called from any thread.
+
+        Raises `localization.RadiographRefused`, `EngineClosed`, and whatever failed.
+        """
+
+    def warm_up(self) -> None:
+        """Run everything once: the first run is slow, no client should be the one to wait."""
+
+    def close(self) -> None:
+        """Finish what has begun, then let the model go."""
+
+
+def load_localizer(settings: Settings) -> Localizer:
+    """Load and verify the model that the settings name.
+
+    Raises `localization.BundleRefused` and `localization.ProviderUnavailable`.
+    """
+    return Localizer(
+        ModelBundle.load(settings.model),
+        Compute(
+            provider=settings.provider,
+            precision=settings.precision,
+            threads=settings.threads,
+            gpu_memory=settings.gpu_memory_bytes,
+            engines=settings.engines,
+            shared=settings.worker_count > 1,
+            batch=settings.batch_size,
+        ),
+    )

@@ -1,0 +1,45 @@
+"""An engine in this process: one model, and the threads of the queue work with it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from localization import Localizer, Outputs
+from service.batching import Batcher
+from service.engine import Model
+from service.settings import Settings
+from service.task import Reply, Task, localize
+
+
+class ThreadEngine:
+    """Localizes in the caller's thread; inferences may be batched. See `service.engine.Engine`."""
+
+    def __init__(self, localizer: Localizer, settings: Settings) -> None:
+        self.localizer = localizer
+        self.model = Model(localizer.bundle.manifest, localizer.provider, localizer.precision)
+        self._largest = settings.batch_size
+        self._batcher = (
+            Batcher(lambda inputs: localizer.infer(inputs), self._largest, settings.batch_seconds)
+            if self._largest > 1
+            else None
+        )
+
+    def localize(self, task: Task) -> Reply:
+        """Localize one radiograph."""
+        return localize(task, self.localizer, self._infer)
+
+    def _infer(self, inputs: NDArray[np.uint8], *, alone: bool) -> Outputs:
+        if self._batcher is not None:
+            return self._batcher(inputs)
+        return self.localizer.infer(inputs, alone=alone)
+
+    def warm_up(self) -> None:
+        """Run each session, and sizes of batches up to the largest, by powers of two."""
+        side = self.model.manifest.side
+        for alone in (True, False):
+            self.localizer.infer(np.zeros((1, 1, side, side), np.uint8), alone=alone)
+        sizes = {min(2**power, self._largest) for power in range(self._largest.bit_length() + 1)}
+        for size in sorted(sizes - {1}):
+            self.localizer.infer(np.zeros((size, 1, side, side), np.uint8))
+
+    def close(self) -> None:
+        """Nothing to let go: what has begun holds the model as long as it needs it."""
