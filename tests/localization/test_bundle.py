@@ -53,13 +53,28 @@ def test_a_missing_file_is_named(bundle: Path, name: str) -> None:
         (lambda m: m.update(diseases=m["diseases"][::-1]), "diseases"),
         (lambda m: m["operating_points"].pop("Mass"), "Mass"),
         (lambda m: m["operating_points"].update(Mass=1.5), "Mass"),
-        (lambda m: m.update(files={}), "no hash"),
+        (lambda m: m.update(files={}), "no hash of model.onnx"),
+        (lambda m: m.update(graphs={"int8": "small.onnx"}), "no hash of small.onnx"),
+        (lambda m: m.update(graphs={"fp8": "model.onnx"}), "graphs.fp8"),
+        (lambda m: m.update(fastest="int8"), "names no int8 graph"),
+        (lambda m: m.update(fastest="fp8"), "fastest"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(bundle: Path, change: Edit, reason: str) -> None:
     edit(bundle, change)
     with pytest.raises(BundleRefused, match=reason):
         ModelBundle.load(bundle)
+
+
+def test_a_manifest_from_before_there_were_precisions_is_one_of_fp32(bundle: Path) -> None:
+    def forget(manifest: dict[str, Any]) -> None:
+        for key in ("graphs", "fastest", "quantization"):
+            manifest.pop(key, None)
+
+    edit(bundle, forget)
+    localizer = Localizer(ModelBundle.load(bundle), Compute("cpu"))
+    assert localizer.precision == "fp32"
+    assert localizer.bundle.graph() == bundle / "model.onnx"
 
 
 @pytest.mark.parametrize("change", [{"side": 64}, {"grid": [9, 8]}, {"steps": 2}])

@@ -15,6 +15,7 @@ from localization import (
     draw_overlay,
     to_answer,
 )
+from localization.localizer import BoxChoice
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,25 @@ def test_only_positive_findings_have_boxes_unless_all_are_asked_for(
     assert all(not finding["boxes"] for finding in positive if not finding["positive"])
     every = to_answer(localization, id="7", boxes="all")["findings"]
     assert all(finding["boxes"] for finding in every)
+
+
+@pytest.mark.parametrize("boxes", ["positive", "none", "all"])
+def test_boxes_are_looked_for_only_where_they_are_asked_for(
+    localizer: Localizer, boxes: BoxChoice
+) -> None:
+    radiographs = [bright_square(640, 320, 0.75, 0.25), bright_square(320, 640, 0.3, 0.6)]
+    outputs = localizer.infer(localizer.prepare(radiographs))
+    # A sixteenth is white: no disease would be positive by the mean, so one is made so.
+    outputs.probabilities[:, 3] = 0.9
+    every = localizer.interpret(radiographs, outputs)
+    for localization, whole in zip(
+        localizer.interpret(radiographs, outputs, boxes), every, strict=True
+    ):
+        for finding, complete in zip(localization.findings, whole.findings, strict=True):
+            wanted = boxes == "all" or (boxes == "positive" and finding.disease == DISEASES[3])
+            assert complete.boxes
+            assert finding.boxes == (complete.boxes if wanted else ())
+            assert finding.probability == complete.probability
 
 
 def decode(png: bytes) -> np.ndarray:

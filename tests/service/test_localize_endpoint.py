@@ -130,3 +130,12 @@ def test_an_id_that_is_none_is_replaced(client: TestClient, png: bytes) -> None:
 def test_two_requests_have_two_ids(client: TestClient, png: bytes) -> None:
     ids = {client.post("/localize", content=png).json()["id"] for _ in range(2)}
     assert len(ids) == 2
+
+
+def test_an_answer_is_compressed_for_who_asks(client: TestClient, png: bytes) -> None:
+    plain = client.post("/localize", content=png, headers={"Accept-Encoding": "identity"})
+    small = client.post("/localize", content=png, headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in plain.headers
+    assert small.headers["content-encoding"] == "gzip"
+    assert int(small.headers["content-length"]) < int(plain.headers["content-length"])
+    assert small.json()["findings"] == plain.json()["findings"]

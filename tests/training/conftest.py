@@ -6,9 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from localization import DISEASES
+from localization import DISEASES, ModelBundle
 from training.dataset import ChestXray14
+from training.export import export
 from training.recipe import Recipe
+from training.train import train
 
 PATIENTS = 40
 TEST_PATIENTS = range(30, 40)
@@ -58,3 +60,21 @@ def data(official_files: Path) -> ChestXray14:
 @pytest.fixture(scope="session")
 def tiny_recipe() -> Recipe:
     return Recipe.load(str(Path(__file__).parent.parent / "data" / "tiny.yaml"))
+
+
+@pytest.fixture(scope="session")
+def checkpoint(
+    data: ChestXray14, tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Of one epoch of the tiny recipe."""
+    output = tmp_path_factory.mktemp("run")
+    return train(
+        tiny_recipe.model_copy(update={"epochs": 1}), data, output, output / "cache", progress=False
+    )
+
+
+@pytest.fixture(scope="session")
+def bundle(checkpoint: Path, data: ChestXray14) -> ModelBundle:
+    """Of that checkpoint; its folder's parent holds the cache. Not to be changed."""
+    folder = checkpoint.parent / "tiny-net"
+    return export(checkpoint, data, checkpoint.parent / "cache", folder, "0.0.1")

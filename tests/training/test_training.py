@@ -15,29 +15,12 @@ from service.settings import Settings
 from training.augmentation import enlarge
 from training.calibration import Calibration
 from training.dataset import ChestXray14
-from training.export import WEIGHTS, export, write_graph
+from training.export import WEIGHTS, write_graph
 from training.heat import HeatMaps, HeatSetting, fit_heat
 from training.network import LocalizationNetwork
 from training.recipe import MiningRecipe, Recipe
 from training.served import ServedNetwork
 from training.train import LAST, load_network, train
-
-
-@pytest.fixture(scope="module")
-def checkpoint(
-    data: ChestXray14, tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """Of one epoch of the tiny recipe."""
-    output = tmp_path_factory.mktemp("run")
-    return train(
-        tiny_recipe.model_copy(update={"epochs": 1}), data, output, output / "cache", progress=False
-    )
-
-
-@pytest.fixture(scope="module")
-def bundle(checkpoint: Path, data: ChestXray14) -> ModelBundle:
-    folder = checkpoint.parent / "tiny-net"
-    return export(checkpoint, data, checkpoint.parent / "cache", folder, "0.0.1")
 
 
 def test_one_epoch_leaves_checkpoints_and_logs(checkpoint: Path) -> None:

@@ -1,0 +1,102 @@
+"""The choices behind the service: decoders and runtimes side by side, `python -m benchmark.parts`.
+
+Milliseconds of one thread's work, in turns, as a machine's speed drifts.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from statistics import median
+
+import cv2
+import imagecodecs
+import numpy as np
+import openvino
+from kornia_rs import io as kornia
+from PIL import Image
+
+from benchmark import radiographs
+from benchmark.report import Page, machine, number, table
+from localization import Compute, Localizer, ModelBundle, shipped_bundle
+
+Work = Callable[[], object]
+
+
+def main() -> None:
+    """Measure, and write the tables into the page."""
+    options = _options()
+    page = Page(options.output, "parts")
+    cv2.setNumThreads(1)
+    names = ("png-1024", "png-2500", "jpeg-1024", "jpeg-2500")
+    decoders = [
+        [name, *_milliseconds(_decoders(radiographs.make(name)), options.turns)] for name in names
+    ]
+    runtimes = _runtimes()
+    page.write(
+        f"{machine()} Beside them imagecodecs {imagecodecs.__version__}, OpenVINO "
+        f"{openvino.__version__}. One thread; medians of {options.turns} turns, in ms.\n\n"
+        + table(("decoder", "Pillow", "OpenCV", "imagecodecs", "kornia-rs"), decoders)
+        + "\n\n"
+        + table(tuple(runtimes), [_milliseconds(tuple(runtimes.values()), options.turns)])
+    )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmark.parts", description=__doc__)
+    parser.add_argument("--turns", type=int, default=30)
+    parser.add_argument("--output", type=Path, default=Path("docs/performance.md"))
+    return parser.parse_args()
+
+
+def _decoders(sample: radiographs.Sample) -> tuple[Work | None, ...]:
+    """To gray levels, by each library; kornia-rs decodes no gray JPEG."""
+    data, side = sample.data, int(sample.name.partition("-")[2])
+    coded = np.frombuffer(data, np.uint8)
+    is_png = sample.name.startswith("png")
+    return (
+        lambda: np.asarray(Image.open(BytesIO(data)).convert("L")),
+        lambda: cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE),
+        lambda: (imagecodecs.png_decode if is_png else imagecodecs.jpeg8_decode)(data),
+        (lambda: kornia.decode_image_png_u8(data, (side, side), "mono")) if is_png else None,
+    )
+
+
+def _runtimes() -> dict[str, Work]:
+    """One radiograph's inference, by each runtime and precision."""
+    bundle = ModelBundle.load(shipped_bundle())
+    side = bundle.manifest.side
+    inputs = np.zeros((1, 1, side, side), np.uint8)
+    works: dict[str, Work] = {}
+    for precision in ("fp32", "int8"):
+        localizer = Localizer(bundle, Compute("cpu", precision, threads=1))
+        works[f"ONNX Runtime {precision}"] = lambda localizer=localizer: localizer.infer(inputs)
+    for precision in ("fp32", "int8"):
+        request = _openvino(bundle.graph(precision), side)
+        works[f"OpenVINO {precision}"] = lambda request=request: request.infer([inputs])
+    return works
+
+
+def _openvino(graph: Path, side: int) -> openvino.InferRequest:
+    core = openvino.Core()
+    model = core.read_model(graph)
+    model.reshape([1, 1, side, side])
+    # Without the hint OpenVINO would take bf16 for fp32 where the processor has it.
+    options = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    return core.compile_model(model, "CPU", options).create_infer_request()
+
+
+def _milliseconds(works: tuple[Work | None, ...], turns: int) -> list[str]:
+    times: list[list[float]] = [[] for _ in works]
+    for _ in range(turns):
+        for work, own in zip(works, times, strict=True):
+            if work is not None:
+                begin = time.perf_counter()
+                work()
+                own.append(1000 * (time.perf_counter() - begin))
+    return [number(median(own)) if own else "–" for own in times]
+
+
+if __name__ == "__main__":
+    main()

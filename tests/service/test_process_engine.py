@@ -1,0 +1,277 @@
+"""Worker processes: they answer as threads do, and what befalls one of them stays with it."""
+
+import multiprocessing
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from service_helpers import wait_until
+
+from localization import BundleRefused, ModelBundle, RadiographRefused
+from localization.bundle import sha256, write_manifest
+from service.engine import EngineClosed, WorkFailed, load_localizer
+from service.processes import ProcessEngine
+from service.settings import Settings
+from service.task import Choices, Reply, Task
+from service.threads import ThreadEngine
+
+USUAL = Choices("png", "positive", None)
+EVERYTHING = Choices("values", "all", None)
+
+
+def cpu(bundle: Path) -> Settings:
+    return Settings(
+        model=bundle, provider="cpu", workers=2, threads=1, max_upload_bytes=8 * 1024**2
+    )
+
+
+def task(data: bytes, choices: Choices = USUAL, **more: Any) -> Task:
+    return Task(data, choices, **{"request_id": "1", "max_pixels": 1_000_000, **more})
+
+
+def copy_of(bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(bundle, tmp_path / "bundle"))
+
+
+def workers() -> set[BaseProcess]:
+    return {child for child in multiprocessing.active_children() if child.name == "localize"}
+
+
+@pytest.fixture(scope="module")
+def shared(tiny_bundle: Path) -> Iterator[ProcessEngine]:
+    """An engine that its tests leave as it was."""
+    engine = ProcessEngine(cpu(tiny_bundle))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[[Path], tuple[ProcessEngine, list[BaseProcess]]]]:
+    """Open an engine of its own, and say which processes are its workers."""
+    engines: list[ProcessEngine] = []
+
+    def open_engine(bundle: Path) -> tuple[ProcessEngine, list[BaseProcess]]:
+        before = workers()
+        engines.append(ProcessEngine(cpu(bundle)))
+        return engines[-1], list(workers() - before)
+
+    yield open_engine
+    for engine in engines:
+        engine.close()
+
+
+def kill(worker: BaseProcess) -> None:
+    worker.kill()
+    worker.join(20)
+    assert worker.exitcode is not None
+
+
+def replies(engine: ProcessEngine, data: bytes, count: int) -> list[Reply | Exception]:
+    """What each of ``count`` requests came to, one after another."""
+
+    def ask() -> Reply | Exception:
+        try:
+            return engine.localize(task(data))
+        except Exception as error:
+            return error
+
+    return [ask() for _ in range(count)]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("choices", [USUAL, EVERYTHING])
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "DICOM"])
+def test_a_process_answers_byte_for_byte_as_a_thread_does(
+    shared: ProcessEngine,
+    tiny_bundle: Path,
+    radiographs: dict[str, bytes],
+    image_format: str,
+    choices: Choices,
+    alone: bool,
+) -> None:
+    settings = cpu(tiny_bundle)
+    threads = ThreadEngine(load_localizer(settings), settings)
+    job = task(radiographs[image_format], choices, alone=alone)
+    ours, theirs = shared.localize(job), threads.localize(job)
+    assert ours.body == theirs.body
+    assert ours.probabilities == theirs.probabilities
+    assert (ours.format, ours.width, ours.height) == (image_format, 96, 64)
+    assert ours.seconds.keys() == theirs.seconds.keys()
+    assert shared.model == threads.model
+
+
+def test_a_small_upload_after_a_large_one_is_read_without_what_the_large_one_left(
+    shared: ProcessEngine, png: bytes
+) -> None:
+    alone = shared.localize(task(png)).body
+    for _ in range(2):  # by each of the two workers
+        assert shared.localize(task(png + bytes(6 * 1024**2))).body == alone
+    for _ in range(2):
+        with pytest.raises(RadiographRefused) as refusal:
+            shared.localize(task(png[:-40]))
+        assert refusal.value.reason == "truncated"
+        assert shared.localize(task(png)).body == alone
+
+
+def test_every_caller_gets_its_own_answer(
+    shared: ProcessEngine, radiographs: dict[str, bytes]
+) -> None:
+    files = list(radiographs.items())
+
+    def ask(number: int) -> tuple[str, str]:
+        data = files[number % len(files)][1]
+        answer = orjson.loads(shared.localize(task(data, request_id=str(number))).body)
+        return answer["id"], answer["radiograph"]["format"]
+
+    with ThreadPoolExecutor(8) as callers:
+        answers = list(callers.map(ask, range(48), timeout=30))
+    assert answers == [(str(number), files[number % len(files)][0]) for number in range(48)]
+
+
+def test_a_refusal_comes_with_its_reason_and_its_sentence(
+    shared: ProcessEngine, tiny_bundle: Path, radiographs: dict[str, bytes]
+) -> None:
+    settings = cpu(tiny_bundle)
+    threads = ThreadEngine(load_localizer(settings), settings)
+    refused = {
+        "empty": task(b""),
+        "unsupported-format": task(b"GIF89a" + bytes(100)),
+        "truncated": task(radiographs["PNG"][:-200]),
+        "too-many-pixels": task(radiographs["DICOM"], max_pixels=100),
+    }
+    for reason, job in refused.items():
+        with pytest.raises(RadiographRefused) as theirs:
+            threads.localize(job)
+        with pytest.raises(RadiographRefused) as ours:
+            shared.localize(job)
+        assert ours.value.reason == theirs.value.reason == reason
+        assert str(ours.value) == str(theirs.value)
+
+
+def test_an_unexpected_error_tells_its_name_and_place_but_not_its_message(
+    shared: ProcessEngine, png: bytes
+) -> None:
+    choices = Choices("png", "positive", 4711)  # type: ignore[arg-type]
+    for _ in range(2):
+        with pytest.raises(WorkFailed) as failure:
+            shared.localize(task(png, choices))
+        assert failure.value.name == "TypeError"
+        assert any(place.endswith(" to_answer") for place in failure.value.where)
+        told = f"{failure.value} {failure.value.args} {failure.value.where}"
+        assert "iterable" not in told  # TypeError: argument of type 'int' is not iterable
+    assert shared.localize(task(png)).format == "PNG"
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_worker_that_is_killed_costs_one_request_at_most(
+    opened: Callable[[Path], tuple[ProcessEngine, list[BaseProcess]]],
+    tiny_bundle: Path,
+    png: bytes,
+    count: int,
+) -> None:
+    engine, both = opened(tiny_bundle)
+    for victim in both[:count]:
+        kill(victim)
+    outcomes = replies(engine, png, 6)
+    lost = [outcome for outcome in outcomes if not isinstance(outcome, Reply)]
+    assert len(lost) <= count
+    assert all(isinstance(error, WorkFailed) for error in lost)
+    assert all(isinstance(outcome, Reply) for outcome in outcomes[-4:])
+
+
+def test_a_worker_that_is_killed_at_work_costs_that_request_alone(
+    opened: Callable[[Path], tuple[ProcessEngine, list[BaseProcess]]],
+    tiny_bundle: Path,
+    png: bytes,
+) -> None:
+    engine, (first, second) = opened(tiny_bundle)
+    assert first.pid is not None
+    os.kill(first.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(2) as callers:
+        asked = [callers.submit(engine.localize, task(png)) for _ in range(2)]
+        wait_until(lambda: any(each.done() for each in asked))  # by the one that goes on
+        assert not all(each.done() for each in asked)
+        kill(first)
+        errors = [each.exception(20) for each in asked]
+    assert [type(error) for error in errors if error is not None] == [WorkFailed]
+    assert all(isinstance(outcome, Reply) for outcome in replies(engine, png, 4))
+    assert second.is_alive()
+
+
+def test_a_bundle_that_is_not_there_is_refused_at_opening(tmp_path: Path) -> None:
+    before = workers()
+    with pytest.raises(BundleRefused, match="nowhere"):
+        ProcessEngine(cpu(tmp_path / "nowhere"))
+    assert workers() == before
+
+
+def test_a_graph_that_is_cut_short_is_refused_at_opening(tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = copy_of(tiny_bundle, tmp_path)
+    graph = bundle / "model.onnx"
+    graph.write_bytes(graph.read_bytes()[:-20])
+    with pytest.raises(BundleRefused, match="sha256"):
+        ProcessEngine(cpu(bundle))
+
+
+def test_a_graph_that_only_a_worker_finds_broken_is_refused_at_opening(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    bundle = copy_of(tiny_bundle, tmp_path)
+    graph = bundle / "model.onnx"
+    graph.write_bytes(b"no graph at all")
+    manifest = ModelBundle.load(tiny_bundle).manifest
+    files = {"model.onnx": sha256(graph)}
+    write_manifest(manifest.model_copy(update={"files": files}), bundle)
+    before = workers()
+    with pytest.raises(BundleRefused, match="cannot be opened"):
+        ProcessEngine(cpu(bundle))
+    wait_until(lambda: workers() <= before)
+
+
+def test_a_closed_engine_takes_nothing_more_and_its_workers_are_gone(
+    opened: Callable[[Path], tuple[ProcessEngine, list[BaseProcess]]],
+    tiny_bundle: Path,
+    png: bytes,
+) -> None:
+    engine, both = opened(tiny_bundle)
+    engine.localize(task(png))
+    engine.close()
+    with pytest.raises(EngineClosed):
+        engine.localize(task(png))
+    assert [worker.exitcode for worker in both] == [0, 0]
+    assert not [worker for worker in both if Path(f"/proc/{worker.pid}").exists()]
+
+
+def test_closing_waits_for_what_is_at_work(
+    opened: Callable[[Path], tuple[ProcessEngine, list[BaseProcess]]],
+    tiny_bundle: Path,
+    png: bytes,
+) -> None:
+    engine, both = opened(tiny_bundle)
+    pids = [worker.pid for worker in both if worker.pid is not None]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(2) as callers:
+        try:
+            at_work = callers.submit(engine.localize, task(png))
+            wait_until(lambda: engine._idle.qsize() == 1)
+            closing = callers.submit(engine.close)
+            wait_until(lambda: engine._closed)
+            with pytest.raises(EngineClosed):
+                engine.localize(task(png))
+            with pytest.raises(TimeoutError):
+                closing.result(0.2)
+            assert not at_work.done()
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+        assert at_work.result(20).format == "PNG"
+        closing.result(20)
+    assert [worker.exitcode for worker in both] == [0, 0]
