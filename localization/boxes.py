@@ -22,7 +22,7 @@ _Place = tuple[int, int]
 WORKING_SIDE = 128
 """Heat maps are enlarged to this side first: a cell's edge is no edge of a disease."""
 
-FAINTEST = 0.2
+FAINTEST = 0.3
 """A later step's box is at least this share as hot as the fused map's hottest point: a step that
 found next to nothing has a hottest point too."""
 

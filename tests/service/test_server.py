@@ -1,7 +1,10 @@
 """The process: `serve` from start to stop, as a deployment sees it."""
 
+import contextlib
+import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -9,13 +12,18 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
-from service_helpers import encode_dicom
+from service_helpers import encode_dicom, wait_until
+
+from localization.bundle import Manifest, sha256, write_manifest
 
 ROOT = Path(__file__).parents[2]
 SERVE = "from service.server import serve; from service.settings import Settings; serve(Settings())"
+SMALL = {"CXR_PORT": "0", "CXR_PROVIDER": "cpu", "CXR_WORKERS": "2", "CXR_THREADS": "1"}
+REFUSED = "reload refused; the old model goes on"
 
 
 def start(**settings: str) -> "subprocess.Popen[str]":
@@ -50,6 +58,11 @@ class Running:
             if event.startswith("Uvicorn running on"):
                 self.port = int(event.split()[3].rsplit(":", 1)[1])
                 self._ready.set()
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The lines of that name that it has logged."""
+        lines = [json.loads(line) for line in list(self.lines)]
+        return [line for line in lines if line["event"] == name]
 
     def stop(self) -> str:
         """Ask it to stop, and return everything it has written."""
@@ -155,3 +168,162 @@ def test_what_cannot_be_served_ends_the_start_with_one_line(
     assert process.returncode == 1
     assert reason in errors
     assert len(errors.strip().splitlines()) == 1
+
+
+def children_of(pid: int) -> list[int]:
+    """All processes that ``pid`` has started, and theirs."""
+    parents: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended in between
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            parents.setdefault(parent, []).append(int(stat.parent.name))
+    found = list(parents.get(pid, []))
+    for child in found:
+        found += parents.get(child, [])
+    return found
+
+
+class Caller(threading.Thread):
+    """A client that posts one radiograph after another over one connection, until it may not."""
+
+    def __init__(self, running: Running, png: bytes) -> None:
+        super().__init__(daemon=True)
+        self._running, self._png = running, png
+        self.answers: list[dict[str, Any]] = []
+        self.failures: list[str] = []
+        self.enough = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._running.port, timeout=20)
+        with contextlib.closing(connection):
+            while not self.enough.is_set():
+                try:
+                    connection.request("POST", "/localize", self._png)
+                    response = connection.getresponse()
+                except ConnectionError:  # closed or refused, without a byte of an answer
+                    self.failures.append("not accepted")
+                    return
+                except Exception as error:
+                    self.failures.append(repr(error))
+                    return
+                self._take(response)
+
+    def _take(self, response: http.client.HTTPResponse) -> None:
+        try:
+            answer = json.loads(response.read())
+        except Exception as error:  # cut short
+            self.failures.append(repr(error))
+        else:
+            if response.status == 200:
+                self.answers.append(answer)
+            else:
+                self.failures.append(f"{response.status} {answer}")
+
+
+def versions(caller: Caller) -> list[str]:
+    return [answer["model"]["version"] for answer in caller.answers]
+
+
+def change(bundle: Path, **fields: object) -> None:
+    """Rewrite a bundle's manifest."""
+    manifest = Manifest.model_validate_json((bundle / "manifest.json").read_bytes())
+    write_manifest(manifest.model_copy(update=fields), bundle)
+
+
+@pytest.fixture
+def own_bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+
+
+@pytest.fixture
+def own(own_bundle: Path) -> Iterator[Running]:
+    """A process of the test's own, with a bundle that it may change."""
+    own = Running(start(**SMALL, CXR_MODEL=str(own_bundle)))
+    yield own
+    if own.process.poll() is None:
+        own.stop()
+
+
+def test_a_new_model_takes_over_without_a_failed_request(
+    own: Running, own_bundle: Path, png: bytes
+) -> None:
+    callers = [Caller(own, png) for _ in range(4)]
+    wait_until(lambda: all(len(caller.answers) >= 3 for caller in callers))
+    processes = len(children_of(own.process.pid))
+    for version in ("2", "3"):
+        change(own_bundle, version=version)
+        own.process.send_signal(signal.SIGHUP)
+        wait_until(lambda version=version: all(versions(each)[-1] == version for each in callers))
+    for caller in callers:
+        caller.enough.set()
+        caller.join(20)
+
+    assert [caller.failures for caller in callers] == [[]] * 4
+    for caller in callers:  # never back to an older one
+        assert versions(caller) == sorted(versions(caller))
+        assert set(versions(caller)) == {"1", "2", "3"}
+    wait_until(lambda: len(children_of(own.process.pid)) == processes)
+
+
+def test_a_model_that_is_refused_does_not_take_over(
+    own: Running, own_bundle: Path, png: bytes
+) -> None:
+    graph, manifest = own_bundle / "model.onnx", own_bundle / "manifest.json"
+    good_graph, good_manifest = graph.read_bytes(), manifest.read_bytes()
+    caller = Caller(own, png)
+    wait_until(lambda: len(caller.answers) >= 1)
+    processes = len(children_of(own.process.pid))
+
+    def break_hash() -> None:
+        graph.write_bytes(good_graph[:-20])
+
+    def break_graph() -> None:  # what only who opens it can know
+        graph.write_bytes(b"no graph at all")
+        change(own_bundle, files={"model.onnx": sha256(graph)})
+
+    def break_manifest() -> None:
+        manifest.write_bytes(good_manifest[:-20])
+
+    for count, break_it in enumerate((break_hash, break_graph, break_manifest), start=1):
+        change(own_bundle, version=f"broken {count}")
+        break_it()
+        own.process.send_signal(signal.SIGHUP)
+        wait_until(lambda count=count: len(own.events(REFUSED)) == count)
+        graph.write_bytes(good_graph)
+        manifest.write_bytes(good_manifest)
+    assert all(event["reason"] for event in own.events(REFUSED))
+    answered = len(caller.answers)
+    wait_until(lambda: len(caller.answers) > answered)
+    wait_until(lambda: len(children_of(own.process.pid)) == processes)
+    assert set(versions(caller)) == {"1"}
+
+    change(own_bundle, version="2")
+    own.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: versions(caller)[-1] == "2")
+    caller.enough.set()
+    caller.join(20)
+    assert caller.failures == []
+
+
+@pytest.mark.parametrize("attempt", range(10))
+def test_a_stop_under_load_loses_no_request_that_was_accepted(
+    tiny_bundle: Path, png: bytes, attempt: int
+) -> None:
+    running = Running(start(**SMALL, CXR_MODEL=str(tiny_bundle)))
+    callers = [Caller(running, png) for _ in range(4)]
+    wait_until(lambda: all(len(caller.answers) > attempt for caller in callers))
+    processes = children_of(running.process.pid)
+    running.stop()
+    for caller in callers:
+        caller.join(20)
+
+    # Who is turned away at the door is told so by the connection, before a byte of an answer.
+    assert [caller.failures for caller in callers] == [["not accepted"]] * 4
+    requests = running.events("request")
+    assert {request["outcome"] for request in requests} == {"answered"}
+    answers = [answer["id"] for caller in callers for answer in caller.answers]
+    assert sorted(answers) == sorted(request["request_id"] for request in requests)
+    assert len(running.events("drained")) == 1
+    assert not [line for line in running.lines if '"level": "error"' in line]
+    assert not [pid for pid in processes if Path(f"/proc/{pid}").exists()]
