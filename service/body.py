@@ -45,9 +45,10 @@ class UploadLimit:
             body.grow_to(_content_length(scope), unfinished=True)
             await self.app(scope, body.counted(receive), send)
         except _UploadRefused as refusal:
+            body.let_go()
             await _refuse(refusal, scope, receive, send)
         finally:
-            self._held -= body.bytes
+            body.let_go()
 
     def hold(self, before: int, after: int, unfinished: bool) -> None:
         """Let a body grow. Raises `_UploadRefused` where it may not."""
@@ -66,6 +67,10 @@ class UploadLimit:
             )
         self._held += after - before
 
+    def let_go(self, count: int) -> None:
+        """So many bytes are held no longer."""
+        self._held -= count
+
 
 class _Body:
     """How many bytes of one request are held, or will be."""
@@ -78,6 +83,10 @@ class _Body:
         if count > self.bytes:
             self._limit.hold(self.bytes, count, unfinished)
             self.bytes = count
+
+    def let_go(self) -> None:
+        self._limit.let_go(self.bytes)
+        self.bytes = 0
 
     def counted(self, receive: Receive) -> Receive:
         """Return ``receive`` that counts what comes through it."""

@@ -1,12 +1,13 @@
 """An engine of worker processes: each holds the model, and localizes one radiograph at a time."""
 
+import atexit
 import mmap
 import os
 import queue
 import signal
 import threading
 from dataclasses import replace
-from multiprocessing import get_context, reduction
+from multiprocessing import active_children, get_context, reduction
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -30,8 +31,19 @@ processes.set_forkserver_preload(["service.processes"])
 KEPT_BYTES = 4 * 1024**2
 """Memory that a worker's upload may keep for the next one; more is given back."""
 
+STUCK_SECONDS = 60.0
+"""How long a worker may be at one radiograph before it is given up."""
+
 GIVEN_UP_SECONDS = 10.0
 """How long a worker that is to end is waited for."""
+
+
+@atexit.register
+def _end_all() -> None:
+    """Run before multiprocessing's own handler, which waits for workers that ignore its SIGTERM."""
+    for child in active_children():
+        if child.name == "localize":
+            child.kill()
 
 
 class ProcessEngine:
@@ -117,7 +129,7 @@ class _Worker:
         """Provider and precision of what it has loaded; raises what it could not load for."""
         try:
             loaded = self._pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):
             loaded = BundleRefused(f"A worker ended while it loaded, status {self.end()}.")
         if isinstance(loaded, Exception):
             self.end()
@@ -127,9 +139,13 @@ class _Worker:
 
     def ask(self, task: Task) -> Reply | Exception:
         """Raises `EOFError` or `OSError` where the process is gone."""
+        if self._upload.closed:
+            raise EOFError  # It could not be replaced when it died; another try.
         length = len(task.data)
         self._upload[:length] = task.data
         self._pipe.send((replace(task, data=b""), length))
+        if not self._pipe.poll(STUCK_SECONDS):
+            raise TimeoutError
         reply: Reply | Exception = self._pipe.recv()
         if length > KEPT_BYTES:
             self._upload.madvise(mmap.MADV_REMOVE)
@@ -166,7 +182,7 @@ def work(pipe: "Connection[Any, Any]", settings: Settings) -> None:
         while True:
             task, length = pipe.recv()
             pipe.send(_answer(replace(task, data=upload[:length]), localizer))
-    except EOFError:
+    except (EOFError, OSError):
         return
 
 

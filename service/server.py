@@ -21,6 +21,7 @@ def serve(settings: Settings) -> None:
     Exits with status 1 and one line on standard error where the bundle or the execution
     provider is refused.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to load anew
     configure_logs(settings)
     try:
         engine = open_engine(settings)
@@ -51,15 +52,22 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._lifecycle = lifecycle
         self._reload: asyncio.Task[None] | None = None
+        self._asked = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._begin_reload)
 
     def _begin_reload(self) -> None:
-        """One after another: a signal that comes while a reload is under way is its repetition."""
+        """One after another; what changes while a reload is under way is loaded after it."""
+        self._asked = True
         if self._reload is None or self._reload.done():
-            self._reload = asyncio.create_task(self._lifecycle.reload())
+            self._reload = asyncio.create_task(self._reload_while_asked())
+
+    async def _reload_while_asked(self) -> None:
+        while self._asked:
+            self._asked = False
+            await self._lifecycle.reload()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._lifecycle.begin_draining()

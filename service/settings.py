@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from localization import shipped_bundle
@@ -83,6 +83,14 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least level that is logged; probes are logged at debug."
     )
+
+    @field_validator("max_held_bytes")
+    @classmethod
+    def _holds_one_upload(cls, held: int, info: ValidationInfo) -> int:
+        """Else the largest upload would be asked to come again, for ever."""
+        if held < info.data.get("max_upload_bytes", 0):
+            raise ValueError("less than CXR_MAX_UPLOAD_BYTES, the largest single upload")
+        return held
 
     @property
     def worker_count(self) -> int:

@@ -100,7 +100,7 @@ class ServedNetwork(nn.Module):
         added = []
         for number, look in enumerate(looks):
             left = self._probabilities(look.logits)
-            share = (left / first).clamp(max=1) * look.active
+            share = (left / first.clamp(min=1e-12)).clamp(max=1) * look.active
             if number > 0:
                 share = share * (left >= self.threshold)
             shown = self.heat(look.maps, surroundings)

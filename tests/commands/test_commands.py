@@ -100,6 +100,7 @@ def test_serve_refuses_a_bundle_that_is_none(tmp_path: Path) -> None:
         ["train", "lite0", "--output", "runs/x"],
         ["export", "best.ckpt", "models/x"],
         ["evaluate", "models/x"],
+        ["quantize", "models/x"],
     ],
 )
 def test_a_command_whose_extra_is_missing_says_which_to_install(
@@ -123,3 +124,28 @@ def test_training_data_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> 
     assert result.exit_code == 2
     assert "train_val_list.txt" in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_the_help_names_every_command() -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    for command in ("serve", "localize", "train", "export", "quantize", "evaluate", "ablate"):
+        assert f" {command} " in result.stdout
+
+
+def test_quantize_refuses_a_folder_without_a_bundle_in_one_line(tmp_path: Path) -> None:
+    data, folder = tmp_path / "data", tmp_path / "bundle"
+    (data / "images").mkdir(parents=True)
+    folder.mkdir()
+    (data / "images" / "a.png").touch()
+    (data / "train_val_list.txt").write_text("a.png\n")
+    (data / "test_list.txt").write_text("")
+    entry = "Image Index,Finding Labels,Patient ID\na.png,Mass,1\n"
+    (data / "Data_Entry_2017.csv").write_text(entry)
+    result = run("quantize", folder, "--data", data, "--cache", tmp_path / "cache")
+    assert result.exit_code == 2
+    [line] = result.stderr.splitlines()
+    assert line == (
+        f"cxr-localizer: {folder / 'manifest.json'} cannot be read: No such file or directory."
+    )
+    assert list(folder.iterdir()) == []

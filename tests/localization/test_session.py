@@ -131,15 +131,18 @@ def test_a_cpu_is_served_by_the_graph_that_the_manifest_calls_the_fastest(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_a_crowded_inference_gives_bit_for_bit_what_one_with_all_threads_gives(
-    precision: Precision,
+@pytest.mark.parametrize(("threads", "tolerance"), [(2, 0.0), (4, 2e-6)])
+def test_a_crowded_inference_says_what_one_with_all_threads_says(
+    precision: Precision, threads: int, tolerance: float
 ) -> None:
+    """Bit for bit with two threads; from three on, a last bit of a heat map may differ, as sums
+    are split otherwise."""
     bundle = ModelBundle.load(shipped_bundle())
-    localizer = Localizer(bundle, Compute("cpu", precision, threads=2, shared=True))
+    localizer = Localizer(bundle, Compute("cpu", precision, threads, shared=True))
     inputs = random_inputs(bundle, 2)
     alone, crowded = (localizer.infer(inputs, alone=alone) for alone in (True, False))
     for one, other in zip(alone, crowded, strict=True):
-        np.testing.assert_array_equal(one, other)
+        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])

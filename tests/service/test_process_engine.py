@@ -205,6 +205,21 @@ def test_a_worker_that_is_killed_at_work_costs_that_request_alone(
     assert second.is_alive()
 
 
+def test_a_worker_that_could_not_be_replaced_is_replaced_when_it_can_be(
+    opened: Callable[[Path], tuple[ProcessEngine, list[BaseProcess]]],
+    tiny_bundle: Path,
+    tmp_path: Path,
+    png: bytes,
+) -> None:
+    bundle = copy_of(tiny_bundle, tmp_path)
+    engine, (first, _) = opened(bundle)
+    away = bundle.rename(tmp_path / "away")
+    kill(first)
+    assert sum(isinstance(each, Reply) for each in replies(engine, png, 4)) >= 2
+    away.rename(bundle)
+    assert all(isinstance(each, Reply) for each in replies(engine, png, 6)[-4:])
+
+
 def test_a_bundle_that_is_not_there_is_refused_at_opening(tmp_path: Path) -> None:
     before = workers()
     with pytest.raises(BundleRefused, match="nowhere"):

@@ -224,7 +224,9 @@ def test_a_full_queue_refuses_before_it_reads_the_upload(
 def test_uploads_that_would_hold_too_much_memory_together_are_turned_away(
     localizer: GatedLocalizer, callers: ThreadPoolExecutor, png: bytes, declared: bool
 ) -> None:
-    with serving(localizer, max_waiting=4, max_held_bytes=len(png) * 3 // 2) as (app, client):
+    with serving(
+        localizer, max_waiting=4, max_upload_bytes=len(png), max_held_bytes=len(png) * 3 // 2
+    ) as (app, client):
         upload = Upload(png, declared)
         first = callers.submit(client.portal.call, upload.post, app)
         assert upload.under_way.wait(20)

@@ -49,6 +49,7 @@ class Running:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         assert self._ready.wait(60), self.lines
+        assert self.port, f"it ended: {self.lines}"
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -58,6 +59,7 @@ class Running:
             if event.startswith("Uvicorn running on"):
                 self.port = int(event.split()[3].rsplit(":", 1)[1])
                 self._ready.set()
+        self._ready.set()
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The lines of that name that it has logged."""
@@ -68,6 +70,10 @@ class Running:
         """Ask it to stop, and return everything it has written."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(30)
+        return self.written()
+
+    def written(self) -> str:
+        """Return everything that it has written; it has ended."""
         self._reader.join(10)
         assert self.process.stdout is not None
         assert self.process.stderr is not None
@@ -183,6 +189,13 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
+def is_alive(pid: int) -> bool:
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except OSError:
+        return False
+
+
 class Caller(threading.Thread):
     """A client that posts one radiograph after another over one connection, until it may not."""
 
@@ -255,6 +268,7 @@ def test_a_new_model_takes_over_without_a_failed_request(
         change(own_bundle, version=version)
         own.process.send_signal(signal.SIGHUP)
         wait_until(lambda version=version: all(versions(each)[-1] == version for each in callers))
+        wait_until(lambda: len(children_of(own.process.pid)) == processes)  # the old ones are gone
     for caller in callers:
         caller.enough.set()
         caller.join(20)
@@ -263,7 +277,6 @@ def test_a_new_model_takes_over_without_a_failed_request(
     for caller in callers:  # never back to an older one
         assert versions(caller) == sorted(versions(caller))
         assert set(versions(caller)) == {"1", "2", "3"}
-    wait_until(lambda: len(children_of(own.process.pid)) == processes)
 
 
 def test_a_model_that_is_refused_does_not_take_over(
@@ -326,4 +339,61 @@ def test_a_stop_under_load_loses_no_request_that_was_accepted(
     assert sorted(answers) == sorted(request["request_id"] for request in requests)
     assert len(running.events("drained")) == 1
     assert not [line for line in running.lines if '"level": "error"' in line]
-    assert not [pid for pid in processes if Path(f"/proc/{pid}").exists()]
+    wait_until(lambda: not any(is_alive(pid) for pid in processes))
+
+
+def test_the_last_of_two_new_models_is_the_one_that_stays(
+    own: Running, own_bundle: Path, png: bytes
+) -> None:
+    caller = Caller(own, png)
+    wait_until(lambda: len(caller.answers) >= 1)
+    processes = len(children_of(own.process.pid))
+    change(own_bundle, version="2")
+    own.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: len(children_of(own.process.pid)) > processes)  # it is read already
+    change(own_bundle, version="3")
+    own.process.send_signal(signal.SIGHUP)
+    try:
+        wait_until(lambda: versions(caller)[-1] == "3", seconds=8)
+    finally:
+        caller.enough.set()
+        caller.join(20)
+
+
+@contextlib.contextmanager
+def started(bundle: Path, **more: str) -> Iterator["subprocess.Popen[str]"]:
+    """A process that may still be loading, and that nothing is left of afterwards."""
+    process = start(**SMALL, CXR_MODEL=str(bundle), **more)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=20)
+
+
+def test_a_reload_that_is_asked_for_too_early_does_no_harm(tiny_bundle: Path) -> None:
+    with started(tiny_bundle) as process:
+        wait_until(lambda: len(children_of(process.pid)) > 2)  # the workers load
+        process.send_signal(signal.SIGHUP)
+        assert '"drained"' in Running(process).stop()
+
+
+def test_ctrl_c_ends_a_process_that_loads(tiny_bundle: Path) -> None:
+    with started(tiny_bundle) as process:
+        wait_until(lambda: len(children_of(process.pid)) > 2)  # the workers load
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=5)
+
+
+def test_a_second_ctrl_c_ends_a_process_that_drains(tiny_bundle: Path) -> None:
+    with started(tiny_bundle, CXR_DRAIN_SECONDS="30") as process:
+        running = Running(process)
+        process.send_signal(signal.SIGINT)
+        with httpx2.Client(base_url=f"http://127.0.0.1:{running.port}", timeout=20) as client:
+            wait_until(lambda: client.get("/readyz").status_code == 503)
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(5)
+        finally:
+            process.kill()
+            running.written()

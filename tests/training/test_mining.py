@@ -1,21 +1,25 @@
 """The mechanics of attention mining and knowledge preservation."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from localization import DISEASES
+from training.dataset import Batch
 from training.mining import (
     Step,
     conceal,
     conceal_cells,
     conceal_pixels,
+    draw_foils,
     mine,
     mine_pairs,
     salience,
 )
+from training.module import LocalizationModule
 from training.network import LocalizationNetwork
 from training.preservation import KnowledgePreservation
 from training.recipe import MiningRecipe, PreservationRecipe, Recipe
@@ -131,6 +135,119 @@ def test_a_disease_without_a_label_is_never_mined(
     )
     assert all(len(step.maps) == 3 for step in steps)
     assert torch.equal(steps[0].maps, torch.stack([maps[0, 4], maps[2, 4], maps[2, 9]]))
+
+
+def test_without_a_pair_nothing_is_mined(network: LocalizationNetwork, radiographs: Tensor) -> None:
+    features = network.features(radiographs)
+    maps = network.evidence(features)
+    none = torch.zeros(3, len(DISEASES)).nonzero()
+    recipe = MiningRecipe()
+    assert mine_pairs(network, network.features, radiographs, features, maps, none, recipe) == []
+
+
+LABELS = torch.zeros(4, len(DISEASES))
+"""Disease 2 in all radiographs, 4 in two of them, 9 in one, no other."""
+LABELS[:, 2] = LABELS[0, 4] = LABELS[2, 4] = LABELS[2, 9] = 1
+
+
+def test_a_foil_never_has_the_disease_and_each_disease_has_as_many_as_labels() -> None:
+    pairs = LABELS.nonzero()
+    drawn = set()
+    for seed in range(50):
+        torch.manual_seed(seed)
+        foils = draw_foils(LABELS, pairs)
+        assert foils.dtype == pairs.dtype
+        assert LABELS[*foils.T].sum() == 0
+        assert sorted(foils[:, 1].tolist()) == [4, 4, 9]
+        drawn |= set(map(tuple, foils.tolist()))
+    # By chance, so that each radiograph without a disease is one sometimes.
+    assert drawn == {(1, 4), (3, 4), (0, 9), (1, 9), (3, 9)}
+
+
+def test_a_disease_that_all_of_the_batch_have_has_no_foil() -> None:
+    labels = LABELS * (torch.arange(len(DISEASES)) == 2)
+    assert draw_foils(labels, labels.nonzero()).shape == (0, 2)
+
+
+def test_without_a_pair_there_is_no_foil() -> None:
+    labels = torch.zeros_like(LABELS)
+    assert draw_foils(labels, labels.nonzero()).shape == (0, 2)
+
+
+class Lesson:
+    """One training step of the tiny network, with what it mined, and how what the hidden passes
+    say moves the loss."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        mining: MiningRecipe,
+        labels: Tensor,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        torch.manual_seed(0)
+        recipe = recipe.model_copy(update={"tiles": 0.0, "mining": mining})
+        train = torch.eye(len(DISEASES))
+        module = LocalizationModule(recipe, train, torch.zeros(len(train), dtype=torch.long))
+        monkeypatch.setattr(module, "log", lambda *_, **__: None)  # There is no trainer to log to.
+        self.asked: list[list[int]] | None = None
+        self._logits: list[Tensor] = []
+
+        def spy(*arguments: Any) -> list[Step]:
+            steps = mine_pairs(*arguments)
+            self.asked = arguments[5].tolist()
+            for step in steps[1:]:
+                step.logits.retain_grad()
+                self._logits.append(step.logits)
+            return steps
+
+        monkeypatch.setattr("training.module.mine_pairs", spy)
+        images = torch.randint(0, 256, (len(labels), 1, 64, 64), dtype=torch.uint8)
+        batch = Batch(images, labels, torch.zeros(len(labels), dtype=torch.long))
+        self.loss = module.training_step(batch, 0)
+        self.loss.backward()
+
+    @property
+    def pulls(self) -> Tensor:
+        """`[steps, pairs]`: 1 where a larger logit would be a larger loss, -1 where a smaller."""
+        gradients = [logits.grad for logits in self._logits]
+        return torch.stack([each for each in gradients if each is not None]).sign()
+
+
+UNENDING = {"steps": 2, "stop": -100.0}
+
+
+def test_without_foils_a_training_step_mines_the_labelled_pairs(
+    tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lesson = Lesson(tiny_recipe, MiningRecipe(**UNENDING), LABELS, monkeypatch)
+    assert lesson.asked == LABELS.nonzero().tolist()
+    # All are there, and the loss falls the more the hidden passes say so.
+    assert lesson.pulls.tolist() == [[-1.0] * int(LABELS.sum())] * 2
+
+
+def test_with_foils_a_training_step_mines_as_many_without_the_disease(
+    tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lesson = Lesson(tiny_recipe, MiningRecipe(**UNENDING, foils=True), LABELS, monkeypatch)
+    assert lesson.asked is not None
+    labelled = LABELS.nonzero().tolist()
+    foils = lesson.asked[len(labelled) :]
+    assert lesson.asked[: len(labelled)] == labelled
+    assert sorted(disease for _, disease in foils) == [4, 4, 9]
+    assert all(LABELS[row, disease] == 0 for row, disease in foils)
+    # A hidden region is to mean neither yes nor no: a foil's loss falls as its logit does.
+    assert lesson.pulls.tolist() == [[-1.0] * len(labelled) + [1.0] * len(foils)] * 2
+
+
+@pytest.mark.parametrize("foils", [False, True])
+def test_a_batch_without_a_disease_is_trained_on_without_mining(
+    tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch, foils: bool
+) -> None:
+    healthy = torch.zeros_like(LABELS)
+    lesson = Lesson(tiny_recipe, MiningRecipe(foils=foils), healthy, monkeypatch)
+    assert lesson.asked == []
+    assert lesson.loss.item() > 0
 
 
 def test_an_unchanged_network_has_nothing_to_preserve(
