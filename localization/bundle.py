@@ -1,7 +1,7 @@
 """A model bundle: the exported graph and the manifest that says what it is, verified."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -69,6 +69,8 @@ class ModelBundle:
 
     folder: Path
     manifest: Manifest
+    contents: dict[Precision, bytes] = field(repr=False)
+    """Each graph as it was verified, whatever becomes of its file."""
 
     def graph(self, precision: Precision = "fp32") -> Path:
         """The ONNX file. Raises `BundleRefused` where there is none of that precision."""
@@ -93,9 +95,11 @@ class ModelBundle:
                 raise BundleRefused(f"{folder / MANIFEST} gives no hash of {graph}.")
         if manifest.fastest not in manifest.graphs:
             raise BundleRefused(f"{folder / MANIFEST} names no {manifest.fastest} graph.")
-        for name, expected in manifest.files.items():
-            _verify_hash(folder / name, expected)
-        return cls(folder, manifest)
+        verified = {
+            name: _verified(folder / name, expected) for name, expected in manifest.files.items()
+        }
+        graphs = manifest.graphs.items()
+        return cls(folder, manifest, {precision: verified[name] for precision, name in graphs})
 
 
 def shipped_bundle() -> Path:
@@ -127,19 +131,21 @@ def _verify_diseases(manifest: Manifest) -> None:
             f"The model's diseases are {', '.join(manifest.diseases)}; "
             f"expected, in this order: {', '.join(DISEASES)}."
         )
-    for field in ("operating_points", "box_thresholds"):
-        missing = set(DISEASES) ^ set(getattr(manifest, field))
+    for name in ("operating_points", "box_thresholds"):
+        missing = set(DISEASES) ^ set(getattr(manifest, name))
         if missing:
-            raise BundleRefused(f"The manifest's {field} do not fit: {', '.join(sorted(missing))}.")
+            raise BundleRefused(f"The manifest's {name} do not fit: {', '.join(sorted(missing))}.")
 
 
-def _verify_hash(file: Path, expected: str) -> None:
+def _verified(file: Path, expected: str) -> bytes:
     try:
-        found = sha256(file)
+        content = file.read_bytes()
     except OSError as error:
         raise BundleRefused(f"{file} cannot be read: {error.strerror}.") from error
+    found = hashlib.sha256(content).hexdigest()
     if found != expected:
         raise BundleRefused(
             f"{file} has the sha256 {found[:12]}..., its manifest says {expected[:12]}...: "
             "the file was changed or cut short."
         )
+    return content

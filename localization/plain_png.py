@@ -15,9 +15,12 @@ HARMLESS = frozenset(
 )
 """Chunks beside the header that change nothing: no transparency, orientation, animation."""
 
+ORIENTED = (b"Raw profile type", b"XML:com.adobe.xmp")
+"""How texts begin that may hold an orientation."""
+
 
 def decode_plain_png(data: bytes, width: int, height: int) -> NDArray[np.uint8] | None:
-    """Decode a plain PNG in a third of the time that Pillow or OpenCV takes.
+    """Decode a plain PNG in less than half of the time that Pillow or OpenCV takes.
 
     Args:
         data: the whole file, whose signature and header have been looked at.
@@ -40,10 +43,11 @@ def decode_plain_png(data: bytes, width: int, height: int) -> NDArray[np.uint8] 
 
 
 def _is_plain(data: bytes) -> bool:
-    kinds = [
-        b"Exif" if text.startswith(b"Raw profile type") else kind for kind, text in _chunks(data)
-    ]
-    return kinds[-1:] == [b"IEND"] and HARMLESS.issuperset(kinds)
+    kind = b""
+    for kind, text in _chunks(data):
+        if kind not in HARMLESS or text.startswith(ORIENTED):
+            return False
+    return kind == b"IEND"
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -51,5 +55,5 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     position, kind = 33, b""
     while position + 8 <= len(data) and kind != b"IEND":
         length, kind = struct.unpack_from(">I4s", data, position)
-        yield kind, data[position + 8 : position + 24]
+        yield kind, data[position + 8 : position + 28]
         position += 12 + length

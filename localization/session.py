@@ -21,6 +21,8 @@ PROVIDERS: dict[Provider, str] = {
 INPUT = "radiographs"
 OUTPUTS = ("probabilities", "heatmaps", "step_heatmaps")
 
+CPU_INFO = Path("/proc/cpuinfo")
+
 INSTALL_GPU = "install requirements/gpu.txt, which holds onnxruntime-gpu in place of onnxruntime"
 
 
@@ -91,9 +93,7 @@ def open_session(bundle: ModelBundle, compute: Compute) -> Session:
 def _open(bundle: ModelBundle, compute: Compute, provider: Provider) -> Session:
     if provider != "cpu":
         _require(provider)
-    precision = compute.precision
-    if precision == "auto":
-        precision = bundle.manifest.fastest if provider == "cpu" else "fp32"
+    precision = choose_precision(bundle, compute, provider)
     file = bundle.graph(precision)
     options = onnxruntime.SessionOptions()
     if provider == "cpu":
@@ -102,7 +102,9 @@ def _open(bundle: ModelBundle, compute: Compute, provider: Provider) -> Session:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         graph = onnxruntime.InferenceSession(
-            str(file), options, providers=provider_options(compute, provider, bundle.manifest.side)
+            bundle.contents[precision],
+            options,
+            providers=provider_options(compute, provider, bundle.manifest.side),
         )
     except Exception as error:  # ONNX Runtime's own exceptions share no public base class.
         raise BundleRefused(f"{file} cannot be opened: {error}") from error
@@ -113,6 +115,22 @@ def _open(bundle: ModelBundle, compute: Compute, provider: Provider) -> Session:
             "ONNX Runtime's own message above says why."
         )
     return Session(graph, provider, precision)
+
+
+def choose_precision(bundle: ModelBundle, compute: Compute, provider: Provider) -> Precision:
+    """What is asked for; `auto` is what the manifest names on a CPU that can do it, else fp32."""
+    if compute.precision != "auto":
+        return compute.precision
+    fastest = bundle.manifest.fastest
+    if provider != "cpu" or (fastest == "int8" and not _has_exact_int8()):
+        return "fp32"
+    return fastest
+
+
+def _has_exact_int8() -> bool:
+    """Whether sums of int8 products cannot overflow, as they may on a CPU without VNNI."""
+    flags = set(CPU_INFO.read_text().split()) if CPU_INFO.exists() else set()
+    return not flags.isdisjoint(("avx512_vnni", "avx_vnni", "asimddp"))
 
 
 def _require(provider: Provider) -> None:

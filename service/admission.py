@@ -13,7 +13,7 @@ from service.problems import Refused
 
 T = TypeVar("T")
 
-MEMORY = 0.9
+INERTIA = 0.9
 """How much of the mean time of a job each further job leaves as it was."""
 
 
@@ -72,9 +72,16 @@ class Admission:
 
     def _submit(self, job: Callable[[bool], T]) -> "Future[T]":
         loop = asyncio.get_running_loop()
-        queued = self._pool.submit(self._work, job, time.perf_counter())
+        # Emptied when the job is done or withdrawn: the pool's queue would keep its upload.
+        box = [job]
+
+        def leave(_: "Future[T]") -> None:
+            box.clear()
+            loop.call_soon_threadsafe(self._leave)
+
         self._admitted += 1
-        queued.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave))
+        queued = self._pool.submit(self._work, box, time.perf_counter())
+        queued.add_done_callback(leave)
         return queued
 
     async def _await(self, queued: "Future[T]", watch: "asyncio.Future[None]") -> T:
@@ -99,17 +106,17 @@ class Admission:
     def _leave(self) -> None:
         self._admitted -= 1
 
-    def _work(self, job: Callable[[bool], T], submitted: float) -> T:
+    def _work(self, box: list[Callable[[bool], T]], submitted: float) -> T:
         started = time.perf_counter()
         self._on_start(started - submitted)
         try:
-            return job(self._admitted <= 1)
+            return box[0](self._admitted <= 1)
         finally:
             self._learn(time.perf_counter() - started)
 
     def _learn(self, seconds: float) -> None:
         mean = self._mean_seconds or seconds
-        self._mean_seconds = MEMORY * mean + (1 - MEMORY) * seconds
+        self._mean_seconds = INERTIA * mean + (1 - INERTIA) * seconds
 
     def _seconds_until_empty(self) -> int:
         """After how many seconds all that is admitted now should be done; at least 1."""

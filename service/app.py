@@ -44,7 +44,10 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=1)
     # The last one added is the outermost: every answer has an id, every outcome is seen.
     app.add_middleware(
-        UploadLimit, max_bytes=settings.max_upload_bytes, max_held=settings.max_held_bytes
+        UploadLimit,
+        max_bytes=settings.max_upload_bytes,
+        max_held=settings.max_held_bytes,
+        seconds=settings.upload_seconds,
     )
     app.add_middleware(ObserveRequests, metrics=lifecycle.metrics)
     app.add_middleware(CorrelationIdMiddleware)

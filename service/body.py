@@ -24,16 +24,18 @@ class _UploadRefused(Exception):
 
 
 class UploadLimit:
-    """Pure-ASGI middleware: a body may hold ``max_bytes`` bytes, all bodies at a time ``max_held``.
+    """Pure-ASGI middleware: a body may hold ``max_bytes`` bytes, all bodies at a time ``max_held``,
+    and none may take more than ``seconds`` to come.
 
     A body that says its length is refused before it is read, any other once it has grown too
     long. (Starlette's own limit answers plain text; ours is a problem like every other.)
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, max_held: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, max_held: int, seconds: float) -> None:
         self.app = app
         self.max_bytes = max_bytes
         self.max_held = max_held
+        self.seconds = seconds
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,7 +44,7 @@ class UploadLimit:
             return
         body = _Body(self)
         try:
-            body.grow_to(_content_length(scope), unfinished=True)
+            self.require_room(0, _content_length(scope), unfinished=True)
             await self.app(scope, body.counted(receive), send)
         except _UploadRefused as refusal:
             body.let_go()
@@ -50,8 +52,8 @@ class UploadLimit:
         finally:
             body.let_go()
 
-    def hold(self, before: int, after: int, unfinished: bool) -> None:
-        """Let a body grow. Raises `_UploadRefused` where it may not."""
+    def require_room(self, before: int, after: int, *, unfinished: bool) -> None:
+        """Raise `_UploadRefused` where a body may not grow so."""
         if after > self.max_bytes:
             raise _UploadRefused(
                 "upload-too-large",
@@ -61,52 +63,60 @@ class UploadLimit:
             )
         if self._held + after - before > self.max_held:
             raise _UploadRefused(
-                "queue-full",
+                "too-much-held",
                 "The service holds as many uploads as it may; try again in a moment.",
                 unfinished,
             )
-        self._held += after - before
 
-    def let_go(self, count: int) -> None:
-        """So many bytes are held no longer."""
-        self._held -= count
+    def hold(self, count: int) -> None:
+        """So many bytes more are held, or fewer."""
+        self._held += count
 
 
 class _Body:
-    """How many bytes of one request are held, or will be."""
+    """What has come of one request's body."""
 
     def __init__(self, limit: UploadLimit) -> None:
         self._limit = limit
         self.bytes = 0
 
-    def grow_to(self, count: int, *, unfinished: bool) -> None:
-        if count > self.bytes:
-            self._limit.hold(self.bytes, count, unfinished)
-            self.bytes = count
-
     def let_go(self) -> None:
-        self._limit.let_go(self.bytes)
+        self._limit.hold(-self.bytes)
         self.bytes = 0
 
     def counted(self, receive: Receive) -> Receive:
-        """Return ``receive`` that counts what comes through it."""
-        received = 0
+        """Return ``receive`` that counts what comes through it, and does not wait for ever."""
+        end: float | None = asyncio.get_running_loop().time() + self._limit.seconds
 
         async def receive_counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            self.grow_to(received, unfinished=message.get("more_body", False))
+            nonlocal end
+            try:
+                async with asyncio.timeout_at(end):
+                    message = await receive()
+            except TimeoutError:
+                raise _UploadRefused(
+                    "upload-too-slow",
+                    f"The upload was not complete after {self._limit.seconds:g} seconds.",
+                    unfinished=True,
+                ) from None
+            if not message.get("more_body", False):
+                end = None  # From here on, nothing but a hang-up can come.
+            self._grow(len(message.get("body", b"")), unfinished=end is not None)
             return message
 
         return receive_counted
+
+    def _grow(self, count: int, *, unfinished: bool) -> None:
+        self._limit.require_room(self.bytes, self.bytes + count, unfinished=unfinished)
+        self._limit.hold(count)
+        self.bytes += count
 
 
 async def _refuse(refusal: _UploadRefused, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer, then read on for a while: closing on a client that still sends would reset the
     connection, and the answer could be lost with it."""
     headers = {"Connection": "close"}
-    if refusal.slug == "queue-full":
+    if refusal.slug == "too-much-held":
         headers["Retry-After"] = "1"
     response = problem_response(scope, refusal.slug, refusal.detail, headers=headers)
 

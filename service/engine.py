@@ -48,17 +48,17 @@ class Engine(Protocol):
         """Finish what has begun, then let the model go."""
 
 
-def load_localizer(settings: Settings) -> Localizer:
-    """Load and verify the model that the settings name.
+def load_localizer(settings: Settings, bundle: ModelBundle) -> Localizer:
+    """Open a bundle's graph as the settings say.
 
     Raises `localization.BundleRefused` and `localization.ProviderUnavailable`.
     """
     return Localizer(
-        ModelBundle.load(settings.model),
+        bundle,
         Compute(
             provider=settings.provider,
             precision=settings.precision,
-            threads=settings.threads,
+            threads=settings.thread_count,
             gpu_memory=settings.gpu_memory_bytes,
             engines=settings.engines,
             shared=settings.worker_count > 1,

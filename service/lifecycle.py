@@ -6,6 +6,7 @@ from enum import StrEnum
 import onnxruntime
 import structlog
 
+from localization import ModelBundle
 from localization.session import PROVIDERS
 from service.admission import Admission
 from service.engine import Engine, EngineClosed, load_localizer
@@ -38,7 +39,7 @@ def open_engine(settings: Settings) -> Engine:
     may_be_gpu = PROVIDERS["cuda"] in onnxruntime.get_available_providers()
     if settings.provider == "cpu" or (settings.provider == "auto" and not may_be_gpu):
         return ProcessEngine(settings)
-    return ThreadEngine(load_localizer(settings), settings)
+    return ThreadEngine(load_localizer(settings, ModelBundle.load(settings.model)), settings)
 
 
 class Lifecycle:
@@ -133,6 +134,11 @@ class Lifecycle:
         self.begin_draining()
         if self._warming is not None:
             await self._warming
-        await self.admission.drain()
-        await asyncio.to_thread(self.engine.close)
+        try:
+            async with asyncio.timeout(self.settings.grace_seconds):
+                await self.admission.drain()
+                await asyncio.to_thread(self.engine.close)
+        except TimeoutError:
+            log.error("a worker is stuck; the service ends without it")
+            return
         log.info("drained")

@@ -36,9 +36,11 @@ KINDS: dict[str, Kind] = {
     "missing-file": Kind(400, "The form has no file"),
     "invalid-parameters": Kind(422, "A query parameter is not valid"),
     "upload-too-large": Kind(413, "The upload is too large"),
+    "upload-too-slow": Kind(408, "The upload took too long"),
     "unknown-model": Kind(404, "No such model"),
     # The service.
     "queue-full": Kind(503, "The service is busy"),
+    "too-much-held": Kind(503, "The service is busy"),
     "too-late": Kind(504, "The service did not answer in time"),
     "not-ready": Kind(503, "The service is not ready"),
     "internal-error": Kind(500, "The service failed"),

@@ -1,6 +1,8 @@
 """An engine of worker processes: each holds the model, and localizes one radiograph at a time."""
 
 import atexit
+import contextlib
+import math
 import mmap
 import os
 import queue
@@ -17,7 +19,8 @@ from typing import Any
 import numpy as np
 import structlog
 
-from localization import BundleRefused, Localizer, ModelBundle, RadiographRefused
+from localization import BundleRefused, Compute, Localizer, ModelBundle, RadiographRefused
+from localization.session import choose_precision
 from service.engine import EngineClosed, Model, WorkFailed, load_localizer
 from service.logs import configure_logs, where
 from service.settings import Settings
@@ -33,8 +36,8 @@ processes.set_forkserver_preload(["service.processes"])
 KEPT_BYTES = 16 * 1024**2
 """Memory that a worker's upload may keep for the next one; more is given back."""
 
-STUCK_SECONDS = 60
-"""How long a worker may be at one radiograph before it is given up."""
+LOADING_SECONDS = 120
+"""How long a worker may take to load."""
 
 GIVEN_UP_SECONDS = 10.0
 """How long a worker that is to end is waited for."""
@@ -59,16 +62,17 @@ class ProcessEngine:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        bundle = ModelBundle.load(settings.model)
+        # Every worker, also one that comes later, gets this very model, whatever the folder holds.
+        self._bundle = _with_one_graph(ModelBundle.load(settings.model), settings)
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._users, self._closed = 0, False
         self._changed = threading.Condition()
         # All begin to load before the first is waited for.
-        workers = [_Worker(settings) for _ in range(settings.worker_count)]
+        workers = [_Worker(settings, self._bundle) for _ in range(settings.worker_count)]
         for worker in workers:
             provider, precision = worker.wait_until_loaded()
             self._idle.put(worker)
-        self.model = Model(bundle.manifest, provider, precision)
+        self.model = Model(self._bundle.manifest, provider, precision)
 
     def localize(self, task: Task) -> Reply:
         """Have one radiograph localized by a worker that is free; waits for one."""
@@ -86,17 +90,26 @@ class ProcessEngine:
     def _ask(self, task: Task) -> Reply:
         worker = self._idle.get()
         try:
-            reply = worker.ask(task)
+            try:
+                reply = worker.ask(task)
+            except _Gone as error:
+                worker = self._replace(worker, error)
+                reply = worker.ask(task)
         except (EOFError, OSError) as error:
-            log.error("worker died", exit_code=worker.end())
-            worker = _Worker(self._settings)
-            worker.wait_until_loaded()
+            worker = self._replace(worker, error)
             raise WorkFailed("WorkerDied", []) from error
         finally:
             self._idle.put(worker)
         if isinstance(reply, Exception):
             raise reply
         return reply
+
+    def _replace(self, worker: "_Worker", error: Exception) -> "_Worker":
+        stuck = isinstance(error, BlockingIOError)
+        log.error("worker stuck" if stuck else "worker died", exit_code=worker.end(kill=stuck))
+        worker = _Worker(self._settings, self._bundle)
+        worker.wait_until_loaded()
+        return worker
 
     def warm_up(self) -> None:
         """Nothing left to do: a worker is warm before it says that it has loaded."""
@@ -110,21 +123,34 @@ class ProcessEngine:
             self._idle.get().end()
 
 
+def _with_one_graph(bundle: ModelBundle, settings: Settings) -> ModelBundle:
+    precision = choose_precision(bundle, Compute(precision=settings.precision), "cpu")
+    bundle.graph(precision)  # Is there one?
+    return replace(bundle, contents={precision: bundle.contents[precision]})
+
+
+class _Gone(Exception):
+    """A worker was dead before it was asked."""
+
+
 class _Worker:
     """One worker process, seen from this one."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, bundle: ModelBundle) -> None:
+        self._seconds = math.ceil(settings.deadline_seconds)
         self._pipe, theirs = processes.Pipe()
+        self._limit_waiting(LOADING_SECONDS)
         self._process: BaseProcess = processes.Process(
-            target=work, args=(theirs, settings), name="localize", daemon=True
+            target=work, args=(theirs, settings, bundle), name="localize", daemon=True
         )
         self._process.start()
         theirs.close()
-        # Uploads go through shared memory: through the pipe they would take six times as long.
+        # Uploads go through shared memory, which is faster than the pipe.
         memory = os.memfd_create("upload")
         os.ftruncate(memory, settings.max_upload_bytes)
         self._upload = mmap.mmap(memory, settings.max_upload_bytes)
-        reduction.send_handle(self._pipe, memory, self._process.pid)
+        with contextlib.suppress(OSError):  # Where it has died already, the wait for it says so.
+            reduction.send_handle(self._pipe, memory, self._process.pid)
         os.close(memory)
 
     def wait_until_loaded(self) -> tuple[str, str]:
@@ -136,61 +162,63 @@ class _Worker:
         if isinstance(loaded, Exception):
             self.end()
             raise loaded
-        self._limit_waiting()
+        # What is not done when the deadline is over, no one waits for.
+        self._limit_waiting(self._seconds)
         provider, precision = loaded
         return provider, precision
 
-    def _limit_waiting(self) -> None:
-        """Let `recv` fail after `STUCK_SECONDS`; asking `poll` each time would cost 0.2 ms."""
+    def _limit_waiting(self, seconds: int) -> None:
+        """Let `recv` fail with `BlockingIOError` after some seconds."""
         with socket.socket(fileno=os.dup(self._pipe.fileno())) as pipe:
-            limit = struct.pack("ll", STUCK_SECONDS, 0)
+            limit = struct.pack("ll", seconds, 0)
             pipe.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
 
     def ask(self, task: Task) -> Reply | Exception:
-        """Raises `EOFError` or `OSError` where the process is gone, or stuck."""
-        if self._upload.closed:
-            raise EOFError  # It could not be replaced when it died; another try.
+        """Raises `_Gone` where the process was dead before, `EOFError` or `OSError` where it died
+        of the task, or is stuck at it."""
         length = len(task.data)
-        self._upload[:length] = task.data
-        self._pipe.send((replace(task, data=b""), length))
+        try:
+            self._upload[:length] = task.data
+            self._pipe.send((replace(task, data=b""), length))
+        except (OSError, ValueError) as error:  # Closed, where a new one could not be had before.
+            raise _Gone from error
         reply: Reply | Exception = self._pipe.recv()
         if length > KEPT_BYTES:
             self._upload.madvise(mmap.MADV_REMOVE)
         return reply
 
-    def end(self) -> int | None:
+    def end(self, *, kill: bool = False) -> int | None:
         """Let it end; its exit status."""
         self._pipe.close()
         self._upload.close()
-        self._process.join(GIVEN_UP_SECONDS)
+        if not kill:
+            self._process.join(GIVEN_UP_SECONDS)
         if self._process.is_alive():
             self._process.kill()
-            self._process.join()
+        self._process.join()
         return self._process.exitcode
 
 
-def work(pipe: "Connection[Any, Any]", settings: Settings) -> None:
+def work(pipe: "Connection[Any, Any]", settings: Settings, bundle: ModelBundle) -> None:
     """The life of a worker process: load, say so, and answer until the other end is closed."""
     # Who stops the service stops its main process, which ends its workers when they are done.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     configure_logs(settings)
-    memory = reduction.recv_handle(pipe)
-    upload = mmap.mmap(memory, settings.max_upload_bytes)
-    os.close(memory)
-    try:
-        localizer = load_localizer(settings)
-        _warm_up(localizer)
-    except Exception as error:
-        pipe.send(error)
-        return
-    pipe.send((localizer.provider, localizer.precision))
-    try:
+    with contextlib.suppress(EOFError, OSError):
+        memory = reduction.recv_handle(pipe)
+        upload = mmap.mmap(memory, settings.max_upload_bytes)
+        os.close(memory)
+        try:
+            localizer = load_localizer(settings, bundle)
+            _warm_up(localizer)
+        except Exception as error:
+            pipe.send(error)
+            return
+        pipe.send((localizer.provider, localizer.precision))
         while True:
             task, length = pipe.recv()
             pipe.send(_answer(replace(task, data=upload[:length]), localizer))
-    except (EOFError, OSError):
-        return
 
 
 def _warm_up(localizer: Localizer) -> None:

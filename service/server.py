@@ -27,6 +27,11 @@ def serve(settings: Settings) -> None:
         engine = open_engine(settings)
     except (BundleRefused, ProviderUnavailable) as error:
         raise SystemExit(f"cxr-localizer cannot serve: {error}") from error
+    except OSError as error:
+        raise SystemExit(
+            "cxr-localizer cannot serve: its worker processes need a folder for temporary files "
+            f"(TMPDIR): {error}"
+        ) from error
     app = create_app(settings, engine=engine)
     config = uvicorn.Config(
         app,

@@ -1,5 +1,7 @@
 """What a deployment can choose, read from environment variables that start with ``CXR_``."""
 
+import contextlib
+import math
 import os
 from pathlib import Path
 from typing import Literal
@@ -8,6 +10,9 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from localization import shipped_bundle
+
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Microseconds of CPU and of the period that they are given for, or `max`."""
 
 
 class Settings(BaseSettings):
@@ -68,6 +73,9 @@ class Settings(BaseSettings):
         gt=0,
         description="Seconds from the last byte of an upload to its answer; later ones get a 504.",
     )
+    upload_seconds: float = Field(
+        120.0, gt=0, description="Seconds that an upload may take; slower ones get a 408."
+    )
     drain_seconds: float = Field(
         0.0,
         ge=0.0,
@@ -94,5 +102,19 @@ class Settings(BaseSettings):
 
     @property
     def worker_count(self) -> int:
-        """The number of worker threads: as set, else the cores this process may run on."""
-        return self.workers or len(os.sched_getaffinity(0))
+        """The number of workers: as set, else the cores this process may use."""
+        return self.workers or cores()
+
+    @property
+    def thread_count(self) -> int:
+        """The number of threads of an inference that is alone: as set, else the cores."""
+        return self.threads or cores()
+
+
+def cores(quota: Path = CPU_QUOTA) -> int:
+    """The number of cores this process may use, by its affinity and its container's limit."""
+    allowed = len(os.sched_getaffinity(0))
+    with contextlib.suppress(OSError, ValueError):
+        limit, period = quota.read_text().split()
+        allowed = min(allowed, max(1, math.ceil(int(limit) / int(period))))
+    return allowed

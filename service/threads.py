@@ -16,9 +16,10 @@ class ThreadEngine:
     def __init__(self, localizer: Localizer, settings: Settings) -> None:
         self.localizer = localizer
         self.model = Model(localizer.bundle.manifest, localizer.provider, localizer.precision)
-        self._largest = settings.batch_size
+        # No more can come together than there are workers to wait for them.
+        self._largest = min(settings.batch_size, settings.worker_count)
         self._batcher = (
-            Batcher(lambda inputs: localizer.infer(inputs), self._largest, settings.batch_seconds)
+            Batcher(localizer.infer, self._largest, settings.batch_seconds)
             if self._largest > 1
             else None
         )

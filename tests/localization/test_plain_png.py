@@ -65,6 +65,7 @@ def test_what_changes_no_pixel_is_passed_over() -> None:
         chunk(b"tRNS", b"\x00\x07"),
         chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\0"),
         chunk(b"tEXt", b"Raw profile type exif\0..."),
+        chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x:xmpmeta/>"),
         chunk(b"acTL", bytes(8)),
         chunk(b"IHDR", struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, 0, 0, 0, 0)),
         chunk(b"neWs", b""),

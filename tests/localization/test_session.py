@@ -15,6 +15,7 @@ from localization import (
     Localizer,
     ModelBundle,
     ProviderUnavailable,
+    session,
     shipped_bundle,
 )
 from localization.bundle import Precision, sha256
@@ -172,3 +173,15 @@ def test_a_runtime_that_takes_the_cpu_in_place_of_a_gpu_is_refused(
     with pytest.raises(ProviderUnavailable, match=f"{provider} .*cannot be used here"):
         Localizer(bundle, Compute(provider))
     assert Localizer(bundle, Compute("auto")).provider == "cpu"
+
+
+@pytest.mark.parametrize(("flags", "taken"), [("avx2", "fp32"), ("avx2 avx512_vnni", "int8")])
+def test_int8_is_taken_by_itself_only_where_it_cannot_overflow(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str, taken: str
+) -> None:
+    info = tmp_path / "cpuinfo"
+    info.write_text(f"flags : fpu {flags}\n")
+    monkeypatch.setattr(session, "CPU_INFO", info)
+    bundle = ModelBundle.load(shipped_bundle())
+    assert session.choose_precision(bundle, Compute("cpu"), "cpu") == taken
+    assert session.choose_precision(bundle, Compute("cpu", "int8"), "cpu") == "int8"

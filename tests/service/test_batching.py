@@ -122,7 +122,12 @@ class CountingLocalizer(Localizer):
 
 def engine_of(bundle: Path, batch_size: int, seconds: float = 0.02) -> ThreadEngine:
     settings = Settings(
-        model=bundle, provider="cpu", threads=1, batch_size=batch_size, batch_seconds=seconds
+        model=bundle,
+        provider="cpu",
+        workers=8,
+        threads=1,
+        batch_size=batch_size,
+        batch_seconds=seconds,
     )
     return ThreadEngine(CountingLocalizer(bundle), settings)
 

@@ -97,7 +97,7 @@ def test_a_process_answers_byte_for_byte_as_a_thread_does(
     alone: bool,
 ) -> None:
     settings = cpu(tiny_bundle)
-    threads = ThreadEngine(load_localizer(settings), settings)
+    threads = ThreadEngine(load_localizer(settings, ModelBundle.load(settings.model)), settings)
     job = task(radiographs[image_format], choices, alone=alone)
     ours, theirs = shared.localize(job), threads.localize(job)
     assert ours.body == theirs.body
@@ -139,7 +139,7 @@ def test_a_refusal_comes_with_its_reason_and_its_sentence(
     shared: ProcessEngine, tiny_bundle: Path, radiographs: dict[str, bytes]
 ) -> None:
     settings = cpu(tiny_bundle)
-    threads = ThreadEngine(load_localizer(settings), settings)
+    threads = ThreadEngine(load_localizer(settings, ModelBundle.load(settings.model)), settings)
     refused = {
         "empty": task(b""),
         "unsupported-format": task(b"GIF89a" + bytes(100)),
@@ -205,19 +205,29 @@ def test_a_worker_that_is_killed_at_work_costs_that_request_alone(
     assert second.is_alive()
 
 
-def test_a_worker_that_could_not_be_replaced_is_replaced_when_it_can_be(
+def test_a_new_worker_holds_the_model_that_serves_whatever_its_folder_holds_now(
     opened: Callable[[Path], tuple[ProcessEngine, list[BaseProcess]]],
     tiny_bundle: Path,
     tmp_path: Path,
     png: bytes,
 ) -> None:
     bundle = copy_of(tiny_bundle, tmp_path)
-    engine, (first, _) = opened(bundle)
-    away = bundle.rename(tmp_path / "away")
-    kill(first)
-    assert sum(isinstance(each, Reply) for each in replies(engine, png, 4)) >= 2
-    away.rename(bundle)
-    assert all(isinstance(each, Reply) for each in replies(engine, png, 6)[-4:])
+    engine, own = opened(bundle)
+    (before,) = {reply.body for reply in replies(engine, png, 1) if isinstance(reply, Reply)}
+    bundle.rename(tmp_path / "away")
+    for worker in own:
+        kill(worker)
+    after = replies(engine, png, 6)
+    assert {reply.body for reply in after if isinstance(reply, Reply)} == {before}
+
+
+def test_an_idle_workers_death_costs_no_request(
+    opened: Callable[[Path], tuple[ProcessEngine, list[BaseProcess]]], tiny_bundle: Path, png: bytes
+) -> None:
+    engine, own = opened(tiny_bundle)
+    for worker in own:
+        kill(worker)
+    assert all(isinstance(reply, Reply) for reply in replies(engine, png, 4))
 
 
 def test_a_bundle_that_is_not_there_is_refused_at_opening(tmp_path: Path) -> None:

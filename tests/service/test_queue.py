@@ -1,7 +1,10 @@
 """Under load: the event loop stays free, the queue is bounded, who hangs up makes room."""
 
 import asyncio
+import contextlib
+import gc
 import threading
+import weakref
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,6 +16,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from httpx2 import Response
 from service_helpers import GatedLocalizer, wait_until
+from starlette.requests import ClientDisconnect
 
 from service.admission import Admission
 from service.app import create_app
@@ -237,7 +241,7 @@ def test_uploads_that_would_hold_too_much_memory_together_are_turned_away(
             assert status == 503
             assert int(headers["retry-after"]) >= 1
         refused = post(client, png)
-        assert refused.json()["type"] == "/problems/queue-full"
+        assert refused.json()["type"] == "/problems/too-much-held"
 
         client.portal.call(upload.go_on.set)
         assert outcome(first.result(20))[0] == 200
@@ -247,13 +251,82 @@ def test_uploads_that_would_hold_too_much_memory_together_are_turned_away(
             assert outcome(client.portal.call(again.post, app))[0] == 200
 
 
+def test_who_declares_much_and_sends_nothing_keeps_no_one_out(
+    localizer: GatedLocalizer, callers: ThreadPoolExecutor, png: bytes
+) -> None:
+    with serving(localizer, max_waiting=4, max_upload_bytes=len(png), max_held_bytes=len(png)) as (
+        app,
+        client,
+    ):
+        idle = [Upload(b"", True, declared=len(png)) for _ in range(4)]
+        held = [callers.submit(client.portal.call, upload.post, app) for upload in idle]
+        assert all(upload.under_way.wait(20) for upload in idle)
+        assert post(client, png).status_code == 200
+        for upload in idle:
+            client.portal.call(upload.go_on.set)
+        assert [outcome(each.result(20))[0] for each in held] == [400] * 4  # empty
+
+
+def test_an_upload_that_does_not_come_is_given_up(
+    localizer: GatedLocalizer, callers: ThreadPoolExecutor, png: bytes
+) -> None:
+    with serving(localizer, upload_seconds=0.2) as (app, client):
+        upload = Upload(png, True)
+        sent = callers.submit(client.portal.call, upload.post, app)
+        client.portal.call(asyncio.sleep, 0.4)
+        client.portal.call(upload.go_on.set)
+        assert outcome(sent.result(20))[0] == 408
+        assert post(client, png).status_code == 200
+
+
+def test_who_hangs_up_leaves_no_upload_behind(callers: ThreadPoolExecutor) -> None:
+    """The pool's own queue would hold a withdrawn job until a worker came to it."""
+    gate = threading.Event()
+    left: weakref.WeakSet[Job] = weakref.WeakSet()
+
+    async def scenario() -> int:
+        admission = Admission(1, 4, 60, lambda seconds: None)
+        first = asyncio.create_task(admission.run(lambda alone: gate.wait(20), never()))
+        for _ in range(3):
+            gone = asyncio.get_running_loop().create_future()
+            waits = asyncio.create_task(run_and_forget(admission, gone, left))
+            await asyncio.sleep(0.01)
+            gone.set_result(None)
+            await asyncio.wait([waits], timeout=20)
+        gc.collect()
+        count = len(left)
+        gate.set()
+        await first
+        await admission.drain()
+        return count
+
+    assert asyncio.run(scenario()) == 0
+
+
+class Job:
+    """A job that can be told to be gone."""
+
+    def __call__(self, alone: bool) -> None:
+        """Do nothing."""
+
+
+async def run_and_forget(
+    admission: Admission, gone: "asyncio.Future[None]", left: "weakref.WeakSet[Job]"
+) -> None:
+    job = Job()
+    left.add(job)
+    with contextlib.suppress(ClientDisconnect):
+        await admission.run(job, gone)
+
+
 class Upload:
     """An upload whose second half a test can hold back."""
 
-    def __init__(self, data: bytes, declared: bool) -> None:
+    def __init__(self, data: bytes, says_length: bool, declared: int | None = None) -> None:
         half = len(data) * 4 // 5
         self._parts = [data[:half], data[half:]]
-        self._headers = {"content-length": str(len(data))} if declared else {}
+        length = len(data) if declared is None else declared
+        self._headers = {"content-length": str(length)} if says_length else {}
         self.under_way = threading.Event()
         self.go_on = asyncio.Event()
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from localization import BundleRefused
 from service.app import create_app
-from service.settings import Settings
+from service.settings import Settings, cores
 
 
 def test_a_setting_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,3 +51,17 @@ def test_an_app_whose_bundle_is_refused_does_not_start(tmp_path: Path) -> None:
         TestClient(create_app(Settings(model=tmp_path))),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("quota", "most"), [("max 100000", 1000), ("150000 100000", 2), ("50000 100000", 1)]
+)
+def test_a_containers_limit_of_cpu_is_kept(tmp_path: Path, quota: str, most: int) -> None:
+    file = tmp_path / "cpu.max"
+    file.write_text(quota)
+    assert cores(file) == min(most, cores(tmp_path / "nowhere"))
+
+
+def test_uploads_may_hold_at_least_the_largest_one() -> None:
+    with pytest.raises(ValidationError, match="largest single upload"):
+        Settings(max_upload_bytes=100, max_held_bytes=99)
