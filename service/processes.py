@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+import cv2
 import numpy as np
 import structlog
 
@@ -205,6 +206,7 @@ def work(pipe: "Connection[Any, Any]", settings: Settings, bundle: ModelBundle) 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     configure_logs(settings)
+    cv2.setNumThreads(1)  # The cores are the other workers'.
     with contextlib.suppress(EOFError, OSError):
         memory = reduction.recv_handle(pipe)
         upload = mmap.mmap(memory, settings.max_upload_bytes)
