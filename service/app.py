@@ -40,7 +40,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
     app.state.lifecycle = lifecycle
     app.include_router(router)
     install_problem_handlers(app)
-    # At the lowest level an answer shrinks to less than half in 0.04 ms; higher ones gain little.
+    # At the lowest level an answer shrinks to less than half; higher ones gain little.
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=1)
     # The last one added is the outermost: every answer has an id, every outcome is seen.
     app.add_middleware(

@@ -36,8 +36,8 @@ FILES: dict[Precision, str] = {"int8": "model.int8.onnx", "fp16": "model.fp16.on
 HEAD = "network.head.weight"
 QUANTIZED = ("Conv", "Clip", "Relu", "Add", "MaxPool")
 SPARED = 3
-"""Convolutions next to the image that stay in fp32: quantized, they cost half of the heat maps'
-fidelity and save no time, as so few channels leave int8 nothing to gain."""
+"""Convolutions next to the image that stay in fp32: the heat maps are most sensitive to them, and
+so few channels leave int8 little to gain."""
 CALIBRATION = 256
 """Radiographs of the training part from which the activations' ranges are measured."""
 BATCH = 16
