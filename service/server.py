@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import sys
 import time
 
 import uvicorn
@@ -22,6 +23,8 @@ def serve(settings: Settings) -> None:
     provider is refused.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to load anew
+    # Also while it loads, and as the first process of a container, which by default ignores it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     configure_logs(settings)
     try:
         engine = open_engine(settings)

@@ -385,6 +385,15 @@ def test_ctrl_c_ends_a_process_that_loads(tiny_bundle: Path) -> None:
         process.communicate(timeout=5)
 
 
+def test_sigterm_ends_a_process_that_loads(tiny_bundle: Path) -> None:
+    with started(tiny_bundle) as process:
+        wait_until(lambda: len(children_of(process.pid)) > 2)  # the workers load
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert errors == ""
+
+
 def test_a_second_ctrl_c_ends_a_process_that_drains(tiny_bundle: Path) -> None:
     with started(tiny_bundle, CXR_DRAIN_SECONDS="30") as process:
         running = Running(process)
