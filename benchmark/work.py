@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-import onnxruntime
 import orjson
 from numpy.typing import NDArray
 
@@ -20,6 +19,7 @@ from localization import (
     shipped_bundle,
     to_answer,
 )
+from localization.session import open_session
 
 WARM_UP = 1 / 6
 """Of a time slice, before it."""
@@ -79,11 +79,7 @@ def whole_job(threads: int) -> Callable[[Task], Slice]:
 def bare_session(threads: int) -> Callable[[Task], Slice]:
     """Spends slices on ONNX Runtime alone: nothing is decoded, nothing interpreted."""
     bundle = ModelBundle.load(shipped_bundle())
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(
-        str(bundle.graph(bundle.manifest.fastest)), options, providers=["CPUExecutionProvider"]
-    )
+    session = open_session(bundle, Compute("cpu", threads=threads)).graph
 
     def spend(task: Task) -> Slice:
         inputs = Radiograph.read(task.data).at_side(bundle.manifest.side)[None, None]

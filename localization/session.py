@@ -37,7 +37,7 @@ class Compute:
     provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
     """`auto` takes a CUDA device where the installed ONNX Runtime can use one."""
     precision: Literal["auto"] | Precision = "auto"
-    """`auto`: what the bundle's manifest names for a CPU; fp32 on a GPU."""
+    """`auto`: see `choose_precision`."""
     threads: int = 0
     """That share one inference on a CPU; 0: all cores."""
     gpu_memory: int = 0
@@ -159,8 +159,8 @@ def provider_options(
 
 
 def _cuda(compute: Compute) -> dict[str, Any]:
-    # Memory is taken as it is needed, not in powers of two; the exhaustive search for the fastest
-    # convolutions is worth its seconds at the start, but not for each batch size that comes.
+    # Memory is taken as it is needed, not in powers of two. An exhaustive search for the fastest
+    # convolutions would take its seconds for each size of batch.
     options: dict[str, Any] = {
         "arena_extend_strategy": "kSameAsRequested",
         "cudnn_conv_algo_search": "HEURISTIC",

@@ -13,6 +13,8 @@ from service.problems import Refused
 
 T = TypeVar("T")
 
+BUSY = "Every worker is busy and the queue is full; try again in a moment."
+
 INERTIA = 0.9
 """How much of the mean time of a job each further job leaves as it was."""
 
@@ -52,7 +54,7 @@ class Admission:
         if self._admitted >= self._places:
             raise Refused(
                 "queue-full",
-                "Every worker is busy and the queue is full; try again in a moment.",
+                BUSY,
                 {"Retry-After": str(self._seconds_until_empty())},
             )
 

@@ -8,13 +8,13 @@ from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
-from service.body import UploadLimit
 from service.engine import Engine
 from service.lifecycle import Lifecycle
 from service.observation import ObserveRequests
 from service.problems import install_problem_handlers
 from service.routes import router
 from service.settings import Settings
+from service.upload_limit import UploadLimit
 
 DESCRIPTION = (
     "Localizes thoracic diseases in chest radiographs: probabilities, heat maps and boxes. "

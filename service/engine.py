@@ -2,6 +2,8 @@
 
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
 from localization import Compute, Localizer, Manifest, ModelBundle
 from service.settings import Settings
 from service.task import Reply, Task
@@ -46,6 +48,13 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Finish what has begun, then let the model go."""
+
+
+def warm_up_sessions(localizer: Localizer) -> None:
+    """Run the session that has all threads, and the one for inferences beside others."""
+    side = localizer.bundle.manifest.side
+    for alone in (True, False):
+        localizer.infer(np.zeros((1, 1, side, side), np.uint8), alone=alone)
 
 
 def load_localizer(settings: Settings, bundle: ModelBundle) -> Localizer:

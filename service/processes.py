@@ -17,12 +17,11 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 import cv2
-import numpy as np
 import structlog
 
 from localization import BundleRefused, Compute, Localizer, ModelBundle, RadiographRefused
 from localization.session import choose_precision
-from service.engine import EngineClosed, Model, WorkFailed, load_localizer
+from service.engine import EngineClosed, Model, WorkFailed, load_localizer, warm_up_sessions
 from service.logs import configure_logs, where
 from service.settings import Settings
 from service.task import Reply, Task, localize
@@ -159,7 +158,7 @@ class _Worker:
         try:
             loaded = self._pipe.recv()
         except (EOFError, OSError):
-            loaded = BundleRefused(f"A worker ended while it loaded, status {self.end()}.")
+            raise BundleRefused(f"A worker ended while it loaded, status {self.end()}.") from None
         if isinstance(loaded, Exception):
             self.end()
             raise loaded
@@ -213,7 +212,7 @@ def work(pipe: "Connection[Any, Any]", settings: Settings, bundle: ModelBundle) 
         os.close(memory)
         try:
             localizer = load_localizer(settings, bundle)
-            _warm_up(localizer)
+            warm_up_sessions(localizer)
         except Exception as error:
             pipe.send(error)
             return
@@ -221,12 +220,6 @@ def work(pipe: "Connection[Any, Any]", settings: Settings, bundle: ModelBundle) 
         while True:
             task, length = pipe.recv()
             pipe.send(_answer(replace(task, data=upload[:length]), localizer))
-
-
-def _warm_up(localizer: Localizer) -> None:
-    side = localizer.bundle.manifest.side
-    for alone in (True, False):
-        localizer.infer(np.zeros((1, 1, side, side), np.uint8), alone=alone)
 
 
 def _answer(task: Task, localizer: Localizer) -> Reply | Exception:

@@ -10,6 +10,7 @@ from prometheus_client.exposition import choose_encoder
 
 from localization import DISEASES
 from service import schemas
+from service.admission import BUSY
 from service.body import read_upload
 from service.documentation import UPLOAD, problems
 from service.lifecycle import Lifecycle, Phase
@@ -18,7 +19,6 @@ from service.task import Choices, Task
 
 router = APIRouter()
 
-BUSY = "Every worker is busy and the queue is full; try again in a moment."
 REFUSALS = problems(
     empty="The request body is empty: send the bytes of a radiograph.",
     missing_file="Send the radiograph as the file of a form field named `file`.",

@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
         "auto",
         description="Which of the bundle's graphs to run; by default the one that its manifest "
-        "names as the fastest on a CPU, and fp32 on a GPU.",
+        "names as the fastest on a CPU (int8 only where the CPU has VNNI), and fp32 on a GPU.",
     )
     workers: int = Field(
         0, ge=0, description="Radiographs decoded and localized at a time; 0: one per core."

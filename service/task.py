@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
@@ -44,7 +44,7 @@ class Reply:
     height: int
     probabilities: dict[str, float]
     """By disease."""
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float]
     """By stage."""
 
 

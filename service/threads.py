@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from localization import Localizer, Outputs
 from service.batching import Batcher
-from service.engine import Model
+from service.engine import Model, warm_up_sessions
 from service.settings import Settings
 from service.task import Reply, Task, localize
 
@@ -35,9 +35,8 @@ class ThreadEngine:
 
     def warm_up(self) -> None:
         """Run each session, and sizes of batches up to the largest, by powers of two."""
+        warm_up_sessions(self.localizer)
         side = self.model.manifest.side
-        for alone in (True, False):
-            self.localizer.infer(np.zeros((1, 1, side, side), np.uint8), alone=alone)
         sizes = {min(2**power, self._largest) for power in range(self._largest.bit_length() + 1)}
         for size in sorted(sizes - {1}):
             self.localizer.infer(np.zeros((size, 1, side, side), np.uint8))

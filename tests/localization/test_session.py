@@ -125,8 +125,11 @@ def test_every_precision_that_a_bundle_has_is_named(two_graphs: ModelBundle) -> 
 
 
 def test_a_cpu_is_served_by_the_graph_that_the_manifest_calls_the_fastest(
-    two_graphs: ModelBundle,
+    two_graphs: ModelBundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    info = tmp_path / "cpuinfo"
+    info.write_text("flags : avx512_vnni\n")
+    monkeypatch.setattr(session, "CPU_INFO", info)
     assert Localizer(two_graphs, Compute("cpu")).precision == "int8"
     assert Localizer(two_graphs, Compute("cpu", "fp32")).precision == "fp32"
 

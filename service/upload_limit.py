@@ -1,0 +1,143 @@
+"""How much an upload may hold, all of them together, and how long one may take to come."""
+
+import asyncio
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.problems import problem_response
+
+LINGER_SECONDS = 5.0
+"""How long a refused upload is read and thrown away before its connection is closed."""
+
+
+class _UploadRefused(Exception):
+    """A body that may not be read to its end; ``unfinished`` if more of it would follow."""
+
+    def __init__(self, slug: str, detail: str, unfinished: bool) -> None:
+        super().__init__(detail)
+        self.slug, self.detail, self.unfinished = slug, detail, unfinished
+
+
+class UploadLimit:
+    """Pure-ASGI middleware: a body may hold ``max_bytes`` bytes, all bodies at a time ``max_held``,
+    and none may take more than ``seconds`` to come.
+
+    A body that says its length is refused before it is read, any other once it has grown too
+    long. (Starlette's own limit answers plain text; ours is a problem like every other.)
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, max_held: int, seconds: float) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+        self.max_held = max_held
+        self.seconds = seconds
+        self._held = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        body = _Body(self)
+        try:
+            self.require_room(0, _content_length(scope), unfinished=True)
+            await self.app(scope, body.counted(receive), send)
+        except _UploadRefused as refusal:
+            body.let_go()
+            await _refuse(refusal, scope, receive, send)
+        finally:
+            body.let_go()
+
+    def require_room(self, before: int, after: int, *, unfinished: bool) -> None:
+        """Raise `_UploadRefused` where a body may not grow so."""
+        if after > self.max_bytes:
+            raise _UploadRefused(
+                "upload-too-large",
+                f"A request may hold {self.max_bytes} bytes at most; send the radiograph itself, "
+                "one at a time, without padding or attachments.",
+                unfinished,
+            )
+        if self._held + after - before > self.max_held:
+            raise _UploadRefused(
+                "too-much-held",
+                "The service holds as many uploads as it may; try again in a moment.",
+                unfinished,
+            )
+
+    def hold(self, count: int) -> None:
+        """So many bytes more are held, or fewer."""
+        self._held += count
+
+
+class _Body:
+    """What has come of one request's body."""
+
+    def __init__(self, limit: UploadLimit) -> None:
+        self._limit = limit
+        self.bytes = 0
+
+    def let_go(self) -> None:
+        self._limit.hold(-self.bytes)
+        self.bytes = 0
+
+    def counted(self, receive: Receive) -> Receive:
+        """Return ``receive`` that counts what comes through it, and does not wait for ever."""
+        end: float | None = asyncio.get_running_loop().time() + self._limit.seconds
+
+        async def receive_counted() -> Message:
+            nonlocal end
+            try:
+                async with asyncio.timeout_at(end):
+                    message = await receive()
+            except TimeoutError:
+                raise _UploadRefused(
+                    "upload-too-slow",
+                    f"The upload was not complete after {self._limit.seconds:g} seconds.",
+                    unfinished=True,
+                ) from None
+            if not message.get("more_body", False):
+                end = None  # From here on, nothing but a hang-up can come.
+            self._grow(len(message.get("body", b"")), unfinished=end is not None)
+            return message
+
+        return receive_counted
+
+    def _grow(self, count: int, *, unfinished: bool) -> None:
+        self._limit.require_room(self.bytes, self.bytes + count, unfinished=unfinished)
+        self._limit.hold(count)
+        self.bytes += count
+
+
+async def _refuse(refusal: _UploadRefused, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer, then read on for a while: closing on a client that still sends would reset the
+    connection, and the answer could be lost with it."""
+    headers = {"Connection": "close"}
+    if refusal.slug == "too-much-held":
+        headers["Retry-After"] = "1"
+    response = problem_response(scope, refusal.slug, refusal.detail, headers=headers)
+
+    async def send_unfinished(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "more_body": True}
+        await send(message)
+
+    await response(scope, receive, send_unfinished)
+    if refusal.unfinished:
+        await _throw_away(receive)
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _content_length(scope: Scope) -> int:
+    """Return the length that the request declares; 0 where it declares none."""
+    length = Headers(scope=scope).get("content-length", "")
+    return int(length) if length.isdecimal() else 0
+
+
+async def _throw_away(receive: Receive) -> None:
+    """Read what is left of the body, for `LINGER_SECONDS` at most."""
+    try:
+        async with asyncio.timeout(LINGER_SECONDS):
+            while (await receive()).get("more_body", False):
+                pass
+    except TimeoutError:
+        pass
