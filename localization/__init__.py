@@ -4,7 +4,9 @@ from localization.answer import to_answer
 from localization.boxes import Box, find_boxes
 from localization.bundle import BundleRefused, Manifest, ModelBundle, shipped_bundle
 from localization.diseases import DISEASES
+from localization.gate import Doubt, Policy
 from localization.localizer import (
+    Facts,
     Finding,
     Localization,
     Localizer,
@@ -20,12 +22,15 @@ __all__ = [
     "Box",
     "BundleRefused",
     "Compute",
+    "Doubt",
+    "Facts",
     "Finding",
     "Localization",
     "Localizer",
     "Manifest",
     "ModelBundle",
     "Outputs",
+    "Policy",
     "ProviderUnavailable",
     "Radiograph",
     "RadiographRefused",

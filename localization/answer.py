@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localization.boxes import Box
-from localization.localizer import BoxChoice, Finding, Localization
+from localization.gate import Doubt
+from localization.localizer import BoxChoice, Facts, Finding, Localization
 
 HeatmapChoice = Literal["png", "values", "none"]
 
@@ -35,17 +36,29 @@ def to_answer(
     return {
         "id": id,
         "model": {"name": localization.model_name, "version": localization.model_version},
-        "radiograph": {
-            "format": localization.radiograph_format,
-            "width": localization.width,
-            "height": localization.height,
-        },
+        "radiograph": _radiograph(localization.radiograph),
         "findings": [
             _finding(finding, heatmaps, boxes)
             for finding in localization.findings
             if diseases is None or finding.disease in diseases
         ],
     }
+
+
+def _radiograph(facts: Facts) -> dict[str, Any]:
+    return {
+        "format": facts.format,
+        "width": facts.width,
+        "height": facts.height,
+        "image_left": facts.image_left,
+        "window": facts.window,
+        "typicality": None if facts.typicality is None else round(facts.typicality, 4),
+        "warnings": [_warning(doubt) for doubt in facts.warnings],
+    }
+
+
+def _warning(doubt: Doubt) -> dict[str, Any]:
+    return {"code": doubt.code, "detail": doubt.sentence, "evidence": dict(doubt.evidence)}
 
 
 def _finding(finding: Finding, heatmaps: HeatmapChoice, boxes: BoxChoice) -> dict[str, Any]:

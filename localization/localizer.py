@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from localization.boxes import Box, find_boxes
 from localization.bundle import BundleRefused, ModelBundle, Precision
 from localization.diseases import DISEASES
-from localization.radiograph import Radiograph
+from localization.gate import Doubt
+from localization.radiograph import Format, ImageLeft, Radiograph
 from localization.session import Compute, Provider, open_session
 
 BoxChoice = Literal["positive", "all", "none"]
@@ -51,14 +52,26 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Facts:
+    """What there is to say of a radiograph beside its findings."""
+
+    format: Format
+    width: int
+    height: int
+    image_left: ImageLeft
+    window: str | None
+    typicality: float | None
+    """In [0, 1]: 1 where it is as much like the training radiographs as half of them are."""
+    warnings: tuple[Doubt, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Localization:
     """All 14 findings of a radiograph, most probable first."""
 
     model_name: str
     model_version: str
-    radiograph_format: str
-    width: int
-    height: int
+    radiograph: Facts
     findings: tuple[Finding, ...]
 
 
@@ -133,9 +146,7 @@ class Localizer:
             Localization(
                 manifest.name,
                 manifest.version,
-                radiograph.format,
-                radiograph.width,
-                radiograph.height,
+                _facts(radiograph),
                 self._findings(radiograph, outputs, row, boxes),
             )
             for row, radiograph in enumerate(radiographs)
@@ -166,6 +177,18 @@ class Localizer:
                 outputs.step_heatmaps[row, :, index],
             )
         return Finding(disease, probability, threshold, heatmap, found)
+
+
+def _facts(radiograph: Radiograph) -> Facts:
+    return Facts(
+        radiograph.format,
+        radiograph.width,
+        radiograph.height,
+        radiograph.image_left,
+        radiograph.window,
+        None,
+        radiograph.doubts,
+    )
 
 
 def _verify_shapes(session: onnxruntime.InferenceSession, bundle: ModelBundle) -> None:

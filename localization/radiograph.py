@@ -12,11 +12,15 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from localization.dicom import read_dicom
+from localization.gate import Doubt, Policy
 from localization.levels import to_levels
 from localization.plain_png import decode_plain_png
 from localization.refusal import RadiographRefused, check_size
 
 Format = Literal["PNG", "JPEG", "DICOM"]
+
+ImageLeft = Literal["patient right", "patient left", "unknown"]
+"""Which side of the patient the image's left is, as the file says."""
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_END = b"IEND\xaeB`\x82"
@@ -41,6 +45,11 @@ class Radiograph:
 
     pixels: NDArray[np.uint8]
     format: Format
+    image_left: ImageLeft = "unknown"
+    window: str | None = None
+    """How a DICOM file's values became levels, in words; None for pictures, which need none."""
+    doubts: tuple[Doubt, ...] = ()
+    """What the answer warns of, as far as the file itself tells."""
 
     @property
     def width(self) -> int:
@@ -53,7 +62,7 @@ class Radiograph:
         return int(self.pixels.shape[0])
 
     @classmethod
-    def read(cls, data: bytes, *, max_pixels: int = 50_000_000) -> Self:
+    def read(cls, data: bytes, *, max_pixels: int = 50_000_000, policy: Policy = "refuse") -> Self:
         """Read a PNG, JPEG or DICOM file, told apart by its first bytes alone.
 
         8-bit pictures keep their levels. 16-bit pictures have no display window, so they are
@@ -63,6 +72,7 @@ class Radiograph:
         Args:
             data: the whole file.
             max_pixels: the most pixels (width x height) that are decoded; asked of the header.
+            policy: towards a file whose header says that it is no frontal chest radiograph.
 
         Raises:
             RadiographRefused: the file is not a radiograph that can be read. Its reasons, for

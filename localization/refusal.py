@@ -1,5 +1,7 @@
 """Why a file is not read as a radiograph."""
 
+from collections.abc import Mapping
+
 SMALLEST_SIDE = 64
 """Pixels. Below it there is no radiograph to read: the smallest that a model was trained on."""
 
@@ -8,15 +10,21 @@ class RadiographRefused(ValueError):
     """A file that is not read as a radiograph.
 
     `reason` is a stable kebab-case slug for machines; the message is one sentence that a person
-    can act on. Neither quotes what a file says of its patient.
+    can act on; `evidence` is what was measured or read, and what it was compared with. None quotes
+    what a file says of its patient.
     """
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(
+        self, reason: str, message: str, evidence: Mapping[str, float | str] | None = None
+    ) -> None:
         super().__init__(message)
         self.reason = reason
+        self.evidence = dict(evidence or {})
 
-    def __reduce__(self) -> tuple[type["RadiographRefused"], tuple[str, str]]:
-        return RadiographRefused, (self.reason, str(self))
+    def __reduce__(
+        self,
+    ) -> tuple[type["RadiographRefused"], tuple[str, str, dict[str, float | str]]]:
+        return RadiographRefused, (self.reason, str(self), self.evidence)
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:

@@ -65,6 +65,7 @@ def problem_response(
     kind: Kind | None = None,
     headers: Mapping[str, str] | None = None,
     errors: Sequence[Mapping[str, str]] | None = None,
+    evidence: Mapping[str, float | str] | None = None,
 ) -> Response:
     """Return the problem as a response, and leave its slug in ``scope`` for log and metrics."""
     kind = kind or KINDS.get(slug, CANNOT_BE_LOCALIZED)
@@ -78,6 +79,8 @@ def problem_response(
     }
     if errors:
         document["errors"] = errors
+    if evidence:
+        document["evidence"] = evidence
     return Response(orjson.dumps(document), kind.status, headers, MEDIA_TYPE)
 
 
@@ -88,7 +91,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _radiograph_refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, RadiographRefused)
-    return problem_response(request.scope, error.reason, str(error))
+    return problem_response(request.scope, error.reason, str(error), evidence=error.evidence)
 
 
 async def _invalid_parameters(request: Request, error: Exception) -> Response:

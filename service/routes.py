@@ -68,6 +68,7 @@ async def localize(
         Choices(parameters.heatmaps, parameters.boxes, parameters.diseases),
         correlation_id.get() or "",
         lifecycle.settings.max_pixels,
+        lifecycle.settings.gate,
     )
     with lifecycle.metrics.stages["total"].time():
         reply = await lifecycle.admission.run(

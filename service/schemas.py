@@ -56,12 +56,30 @@ class Model(BaseModel):
     version: str
 
 
+class Warning(BaseModel):
+    """Something about the radiograph that makes the findings doubtful."""
+
+    code: str = Field(description="A stable name of what it is.")
+    detail: str
+    evidence: dict[str, float | str] = Field(
+        description="What was measured or read, and what it was compared with."
+    )
+
+
 class RadiographFacts(BaseModel):
     """The radiograph as it was sent."""
 
     format: Literal["PNG", "JPEG", "DICOM"]
     width: int = Field(description="Pixels.")
     height: int = Field(description="Pixels.")
+    image_left: Literal["patient right", "patient left", "unknown"] = Field(
+        description="Which side of the patient the image's left is, as the file says."
+    )
+    window: str | None = Field(description="How a DICOM file's values were shown; in words.")
+    typicality: float | None = Field(
+        description="In [0, 1]: how much it is like the radiographs that the model learned from."
+    )
+    warnings: list[Warning]
 
 
 class HeatmapPng(BaseModel):
@@ -109,7 +127,15 @@ class Finding(BaseModel):
 EXAMPLE_ANSWER: dict[str, Any] = {
     "id": "0b9ff5a8e1b44d3c8e1f6a1f6c9f0d4e",
     "model": {"name": "lite0-msa-am-kp", "version": "1.0.0"},
-    "radiograph": {"format": "DICOM", "width": 1955, "height": 1841},
+    "radiograph": {
+        "format": "DICOM",
+        "width": 1955,
+        "height": 1841,
+        "image_left": "patient right",
+        "window": "window 2048/4096",
+        "typicality": 0.93,
+        "warnings": [],
+    },
     "findings": [
         {
             "disease": "Mass",
@@ -145,6 +171,9 @@ class Problem(BaseModel):
     detail: str = Field(description="What was wrong, and what would be right.")
     instance: str = Field(description="The request's id.")
     errors: list[dict[str, str]] = Field([], description="The parameters that are not valid.")
+    evidence: dict[str, float | str] = Field(
+        {}, description="Why the radiograph is refused: what was measured or read, and the limit."
+    )
 
 
 class Live(BaseModel):

@@ -60,6 +60,11 @@ class Settings(BaseSettings):
     max_pixels: int = Field(
         50_000_000, gt=0, description="Largest radiograph that is decoded, in pixels."
     )
+    gate: Literal["refuse", "flag", "off"] = Field(
+        "refuse",
+        description="Refuse what cannot be a frontal chest radiograph and warn of what is "
+        "doubtful, warn of both, or look for neither.",
+    )
     max_waiting: int = Field(
         64, ge=0, description="Radiographs that may wait for a worker; further ones get a 503."
     )

@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from localization import Localization, Localizer, Outputs, Radiograph, to_answer
+from localization import Localization, Localizer, Outputs, Policy, Radiograph, to_answer
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Task:
     choices: Choices
     request_id: str
     max_pixels: int
+    policy: Policy
     alone: bool = False
     """Whether it may take the whole machine: nothing else is at work or waits."""
 
@@ -67,7 +68,7 @@ def localize(task: Task, localizer: Localizer, infer: Infer) -> Reply:
     """
     seconds: dict[str, float] = {}
     with _timed(seconds, "decode"):
-        radiograph = Radiograph.read(task.data, max_pixels=task.max_pixels)
+        radiograph = Radiograph.read(task.data, max_pixels=task.max_pixels, policy=task.policy)
         inputs = localizer.prepare([radiograph])
     with _timed(seconds, "inference"):
         outputs = infer(inputs, alone=task.alone)
@@ -77,9 +78,9 @@ def localize(task: Task, localizer: Localizer, infer: Infer) -> Reply:
         body = _encode(localization, task)
     return Reply(
         body,
-        localization.radiograph_format,
-        localization.width,
-        localization.height,
+        localization.radiograph.format,
+        localization.radiograph.width,
+        localization.radiograph.height,
         {finding.disease: finding.probability for finding in localization.findings},
         seconds,
     )

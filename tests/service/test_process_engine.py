@@ -33,7 +33,9 @@ def cpu(bundle: Path) -> Settings:
 
 
 def task(data: bytes, choices: Choices = USUAL, **more: Any) -> Task:
-    return Task(data, choices, **{"request_id": "1", "max_pixels": 1_000_000, **more})
+    return Task(
+        data, choices, **{"request_id": "1", "max_pixels": 1_000_000, "policy": "refuse", **more}
+    )
 
 
 def copy_of(bundle: Path, tmp_path: Path) -> Path:
