@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from localization.boxes import Box, find_boxes
 from localization.bundle import BundleRefused, ModelBundle, Precision
+from localization.dicom import ImageLeft
 from localization.diseases import DISEASES
 from localization.gate import Doubt
-from localization.radiograph import Format, ImageLeft, Radiograph
+from localization.radiograph import Format, Radiograph
 from localization.session import Compute, Provider, open_session
 
 BoxChoice = Literal["positive", "all", "none"]

@@ -11,16 +11,13 @@ from PIL import ExifTags, Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from localization.dicom import read_dicom
+from localization.dicom import ImageLeft, looks_like_dicom, read_dicom
 from localization.gate import Doubt, Policy
 from localization.levels import to_levels
 from localization.plain_png import decode_plain_png
 from localization.refusal import RadiographRefused, check_size
 
 Format = Literal["PNG", "JPEG", "DICOM"]
-
-ImageLeft = Literal["patient right", "patient left", "unknown"]
-"""Which side of the patient the image's left is, as the file says."""
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_END = b"IEND\xaeB`\x82"
@@ -78,8 +75,8 @@ class Radiograph:
             RadiographRefused: the file is not a radiograph that can be read. Its reasons, for
                 any file: `empty`, `unsupported-format`, `too-many-pixels`, `too-small`,
                 `truncated`, `broken`; for PNG and JPEG: `animated`, `coloured`; for DICOM:
-                `no-pixels`, `modality`, `multi-frame`, `photometric`, `transfer-syntax`,
-                `bit-depth`, `window`.
+                `no-pixels`, `multi-frame`, `photometric`, `transfer-syntax`, `bit-depth`, and by
+                policy `modality`, `body-part`, `view`.
         """
         if not data:
             raise RadiographRefused("empty", "The file is empty.")
@@ -87,11 +84,12 @@ class Radiograph:
             return cls(_read_picture(data, "PNG", max_pixels), "PNG")
         if data.startswith(JPEG_START):
             return cls(_read_picture(data, "JPEG", max_pixels), "JPEG")
-        if data[128:132] == b"DICM":
-            return cls(read_dicom(data, max_pixels), "DICOM")
+        if looks_like_dicom(data):
+            shown = read_dicom(data, max_pixels, policy)
+            return cls(shown.pixels, "DICOM", shown.image_left, shown.window, shown.doubts)
         raise RadiographRefused(
             "unsupported-format",
-            "The file is not a PNG, a JPEG or a DICOM file with its preamble; send one of these.",
+            "The file is not a PNG, a JPEG or a DICOM file; send one of these.",
         )
 
     def at_side(self, side: int) -> NDArray[np.uint8]:
