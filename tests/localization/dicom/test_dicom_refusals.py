@@ -1,0 +1,254 @@
+"""DICOM files that are refused, and what is never said of them."""
+
+import logging
+import resource
+import struct
+import threading
+import warnings
+
+import imagecodecs
+import numpy as np
+import pytest
+from dicom_files import (
+    as_dicom,
+    codes,
+    installed,
+    lut,
+    ramp,
+    refusal,
+    to_bytes,
+    with_syntax,
+    without,
+)
+from pydicom import Dataset
+from pydicom.uid import (
+    MPEG2MPML,
+    DeflatedExplicitVRLittleEndian,
+    HTJ2KLossless,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from localization.radiograph import Radiograph, RadiographRefused
+
+
+@pytest.mark.parametrize(
+    ("dataset", "reason"),
+    [
+        (without("PixelData"), "no-pixels"),
+        (without("Modality"), "modality"),
+        (as_dicom(ramp(), 8, Modality=""), "modality"),
+        (as_dicom(ramp(), 8, Modality="MG"), "modality"),
+        (as_dicom(ramp(), 8, Modality=["CR", "CT"]), "modality"),
+        (as_dicom(ramp(), 8, NumberOfFrames=2, PixelData=ramp().tobytes() * 2), "multi-frame"),
+        (as_dicom(ramp(), 8, PhotometricInterpretation="RGB"), "photometric"),
+        (as_dicom(ramp(), 8, PhotometricInterpretation="PALETTE COLOR"), "photometric"),
+        (without("PhotometricInterpretation"), "photometric"),
+        (as_dicom(ramp(), 8, Rows=40_000, Columns=40_000), "too-many-pixels"),
+        (as_dicom(ramp(), 8, Rows=63), "too-small"),
+        (as_dicom(ramp(), 8, Rows=0), "too-small"),
+        (as_dicom(ramp(), 8, Rows=65), "truncated"),
+        (as_dicom(ramp(), 8, BitsAllocated=16, BitsStored=12), "truncated"),
+        (as_dicom(ramp(), 8, BitsAllocated=32, BitsStored=32), "bit-depth"),
+        (without("Rows"), "broken"),
+        (without("BitsStored"), "broken"),
+        (as_dicom(ramp(16), 12, BitsAllocated=12), "broken"),
+        (as_dicom(ramp(), 8, SamplesPerPixel=3, PixelData=ramp().tobytes() * 3), "broken"),
+        (with_syntax(JPEGBaseline8Bit, b"\xff\xd8\xff no JPEG at all"), "broken"),
+        (with_syntax(RLELossless, b"\0" * 80), "broken"),
+    ],
+)
+def test_a_dicom_file_that_cannot_be_shown_is_refused_for_its_own_reason(
+    dataset: Dataset, reason: str
+) -> None:
+    assert refusal(dataset).reason == reason
+
+
+def test_refusals_name_what_was_found() -> None:
+    assert "is CT;" in str(refusal(installed("CT_small.dcm")))
+    assert "not given" in str(refusal(without("Modality")))
+    film = refusal(with_syntax(MPEG2MPML, b"any"))
+    assert film.reason == "transfer-syntax"
+    assert "MPEG2 Main Profile" in str(film)
+
+
+def test_an_unknown_transfer_syntax_is_refused_and_not_quoted() -> None:
+    unknown = refusal(with_syntax("1.2.3.4.5"))
+    assert unknown.reason == "transfer-syntax"
+    assert "1.2.3" not in str(unknown)
+
+
+def test_a_name_in_place_of_the_modality_is_not_quoted() -> None:
+    # Same length, so that the element's header stays right.
+    data = to_bytes(as_dicom(ramp(), 8, Modality="CRCRCRCRCRCRCR"))
+    misfiled = refusal(data.replace(b"CRCRCRCRCRCRCR", b"NIGHTINGALE^FL"))
+    assert misfiled.reason == "modality"
+    assert "NIGHT" not in str(misfiled)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("CT_small.dcm", "modality"),
+        ("emri_small.dcm", "modality"),
+        ("MR_truncated.dcm", "truncated"),
+        ("test-SR.dcm", "no-pixels"),
+        ("rtplan.dcm", "no-pixels"),
+        ("ExplVR_LitEndNoMeta.dcm", "no-pixels"),
+        ("RG3_UNCR.dcm", "body-part"),
+        ("MR_small.dcm", "modality"),
+        ("US1_UNCR.dcm", "modality"),
+        ("nested_priv_SQ.dcm", "modality"),
+    ],
+)
+def test_what_else_a_hospital_sends_is_refused(name: str, reason: str) -> None:
+    assert refusal(installed(name)).reason == reason
+
+
+def test_the_pixel_limit_is_inclusive() -> None:
+    data = to_bytes(as_dicom(ramp(), 8))
+    assert Radiograph.read(data, max_pixels=64 * 256).width == 256
+    assert refusal(data, max_pixels=64 * 256 - 1).reason == "too-many-pixels"
+
+
+def test_a_deflated_file_that_grows_without_end_is_refused() -> None:
+    dataset = as_dicom(np.zeros((2000, 20_000), np.uint8), 8)
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    data = to_bytes(dataset)
+    assert len(data) < 100_000
+    assert refusal(data, max_pixels=10_000).reason == "too-many-pixels"
+
+
+@pytest.mark.parametrize("kind", ["plain", "implicit", "deflated", "RLE"])
+def test_a_file_cut_anywhere_is_refused_or_read_whole(kind: str) -> None:
+    dataset = as_dicom(ramp(12), 12, WindowCenter=2000, WindowWidth=1000)
+    if kind == "RLE":
+        dataset.compress(RLELossless)
+    elif kind != "plain":
+        dataset.file_meta.TransferSyntaxUID = (
+            ImplicitVRLittleEndian if kind == "implicit" else DeflatedExplicitVRLittleEndian
+        )
+    data = to_bytes(dataset)
+    whole = Radiograph.read(data).pixels
+    in_header = range(130, min(1000, len(data)), 9)
+    anywhere = np.linspace(1, len(data) - 1, 50, dtype=int)
+    for end in [*in_header, *anywhere]:
+        try:
+            pixels = Radiograph.read(data[:end]).pixels
+        except RadiographRefused:
+            continue
+        np.testing.assert_array_equal(pixels, whole)
+    assert refusal(data[: len(data) - 40]).reason == "truncated"
+
+
+def test_flipped_bytes_raise_nothing_but_refusals() -> None:
+    data = to_bytes(
+        as_dicom(
+            ramp(12),
+            12,
+            RescaleSlope=1,
+            RescaleIntercept=0,
+            VOILUTSequence=[lut((4, 0, 16), [0, 1365, 2730, 4095])],
+        )
+    )
+    header = len(data) - ramp(12).nbytes
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(data)
+        for place in random.integers(132, header, size=2):
+            damaged[place] = random.integers(256)
+        try:
+            Radiograph.read(bytes(damaged))
+        except RadiographRefused:
+            continue
+
+
+class Records(logging.Handler):
+    """What a service's own log would get. (caplog listens where records do not arrive, too.)"""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+def test_pydicoms_complaints_reach_neither_warnings_nor_logs(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    # A value that pydicom quotes in a warning, and an end of which it warns and logs.
+    window = to_bytes(as_dicom(ramp(), 8, WindowCenter="128.000", WindowWidth="256"))
+    quoted = window.replace(b"128.000 ", b"Nighting")
+    assert quoted != window
+    cut = to_bytes(with_syntax(JPEGBaseline8Bit, b"\xff\xd8\xff"))[:-8]
+    log = Records()
+    logging.getLogger().addHandler(log)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert "window-replaced" in codes(quoted)
+            assert refusal(cut).reason == "truncated"
+    finally:
+        logging.getLogger().removeHandler(log)
+    assert not caught
+    assert not log.messages
+    assert "".join(capfd.readouterr()) == ""
+
+
+def test_threads_that_read_together_leave_the_warning_filters_as_they_were() -> None:
+    data = to_bytes(as_dicom(ramp(), 8))
+    before = list(warnings.filters)
+    threads = [
+        threading.Thread(target=lambda: [Radiograph.read(data) for _ in range(20)])
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert list(warnings.filters) == before
+
+
+@pytest.mark.parametrize(
+    "first", [b"", b"\x08\x00", b"\x00\x08", b"\x02\x00", b"\x08\x00\x05\x00CS"]
+)
+def test_random_bytes_are_no_dicom_file(first: bytes) -> None:
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        assert refusal(first + random.bytes(2000)).reason == "unsupported-format"
+
+
+def test_a_codestream_larger_than_its_header_is_not_decoded() -> None:
+    """Which would take gigabytes: each codestream is small and asks for 65,000 x 65,000 pixels."""
+    gray = ramp(8)
+    large = np.zeros((64, 256), np.uint8)
+    jpeg = imagecodecs.jpeg8_encode(large)
+    jpeg_ls = imagecodecs.jpegls_encode(large)
+    j2k = imagecodecs.jpeg2k_encode(large, codecformat="j2k")
+    for syntax, codestream, size in (
+        (JPEGBaseline8Bit, jpeg, struct.pack(">HH", 64, 256)),
+        (JPEGLSLossless, jpeg_ls, struct.pack(">HH", 64, 256)),
+        (JPEG2000Lossless, j2k, struct.pack(">II", 256, 64)),
+        (HTJ2KLossless, j2k, struct.pack(">II", 256, 64)),
+    ):
+        assert Radiograph.read(to_bytes(with_syntax(syntax, codestream))).pixels.shape == gray.shape
+        wrong = b"\xff\xdc" * 2 if len(size) == 4 else struct.pack(">II", 65_000, 65_000)
+        assert size in codestream
+        lying = codestream.replace(size, wrong)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert refusal(with_syntax(syntax, lying)).reason == "broken"
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+@pytest.mark.parametrize(
+    "lie", [b"ISO_IR 999", b"\xff\xfe\x80\x81", b"ISO 2022 IR 999\\ISO 2022 IR 87", b"zlib"]
+)
+def test_a_broken_character_set_fails_no_pixels(lie: bytes) -> None:
+    dataset = as_dicom(ramp(), 8, SpecificCharacterSet="X" * len(lie), BodyPartExamined="CHEST")
+    data = to_bytes(dataset).replace(b"X" * len(lie), lie)
+    assert lie in data
+    np.testing.assert_array_equal(Radiograph.read(data).pixels, ramp())
