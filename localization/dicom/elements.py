@@ -4,6 +4,9 @@ import math
 
 from pydicom import Dataset
 
+MOST_ITEMS = 16
+"""Of a sequence or of several values, no more are looked at: a file may hold a million."""
+
 
 def text(dataset: Dataset, keyword: str) -> str:
     """An element's value as one stripped, upper-case string; "" where it is absent or empty."""
@@ -22,7 +25,7 @@ def texts(dataset: Dataset, keyword: str) -> list[str]:
     except Exception:
         return []
     several = [value] if isinstance(value, str) else list(value or [])
-    return [str(one).strip().upper() for one in several]
+    return [str(one).strip().upper() for one in several[:MOST_ITEMS]]
 
 
 def numbers(dataset: Dataset, keyword: str) -> list[float]:
@@ -40,7 +43,7 @@ def numbers(dataset: Dataset, keyword: str) -> list[float]:
     if isinstance(value, bytes):
         raise ValueError(keyword)
     several = [value] if isinstance(value, int | float | str) else list(value)
-    found = [float(one) for one in several]
+    found = [float(one) for one in several[:MOST_ITEMS]]
     if not all(map(math.isfinite, found)):
         raise ValueError(keyword)
     return found
@@ -52,6 +55,7 @@ def items(dataset: Dataset, keyword: str) -> list[Dataset]:
     An item that cannot be read raises when it is asked.
     """
     try:
-        return [item for item in dataset.get(keyword) or [] if isinstance(item, Dataset)]
+        sequence = list(dataset.get(keyword) or [])
     except Exception:
         return []
+    return [item for item in sequence[:MOST_ITEMS] if isinstance(item, Dataset)]

@@ -42,6 +42,7 @@ from localization import (
     Localizer,
     ModelBundle,
     Radiograph,
+    RadiographRefused,
     shipped_bundle,
 )
 
@@ -253,3 +254,59 @@ def test_a_chest_of_monochrome1_is_bright_where_it_is_dense() -> None:
     assert mediastinum > left_lung + 40
     lossless = Radiograph.read(installed("RG1_J2KR.dcm"))
     np.testing.assert_array_equal(lossless.pixels, radiograph.pixels)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, *ENCODERS])
+def test_damaged_codestreams_raise_nothing_but_refusals(syntax: str) -> None:
+    """Nor do they take the process down; mostly in their headers, where decoders are led astray."""
+    bits = DEPTHS.get(syntax, (12, 12))[0]
+    data = Way(syntax, bits, False, False, 1, 0, "none").encode(film()[:128, :128])
+    start = data.rindex(b"\xe0\x7f\x10\x00") + 28
+    random = np.random.default_rng(0)
+    outcomes: list[str] = []
+    for end in [start + 150] * 60 + [len(data)] * 20:
+        damaged = bytearray(data)
+        for place in random.integers(start, end, size=3):
+            damaged[place] = random.integers(256)
+        try:
+            outcomes.append(read(bytes(damaged)).format)
+        except RadiographRefused as refused:
+            outcomes.append(refused.reason)
+    assert set(outcomes) <= {"DICOM", "broken", "truncated"}
+    assert "broken" in outcomes
+
+
+@pytest.mark.parametrize("syntax", ENCODERS)
+def test_a_codestream_that_ends_early_is_refused(syntax: str) -> None:
+    values = (film()[:128, :128] * 16.0).astype(np.uint16) if syntax not in DEPTHS else None
+    stored = film()[:128, :128] if values is None else values
+    bits = 8 if values is None else 12
+    if syntax == JPEGExtended12Bit:
+        stored, bits = stored.astype(np.uint16), 12
+    codestream = ENCODERS[syntax](stored, bits)
+    dataset = as_dicom(stored, bits)
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
+    dataset.PixelData = encapsulate([codestream[: len(codestream) // 2]])
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    with pytest.raises(RadiographRefused) as caught:
+        read(dataset)
+    assert caught.value.reason == "broken"
+
+
+@pytest.mark.parametrize("syntax", NATIVE[:3])
+def test_a_file_without_preamble_and_meta_header(syntax: str) -> None:
+    data = Way(syntax, 12, False, False, 1, 0, "LINEAR").encode(film())
+    with_meta = data[132:]
+    meta_length = 12 + int.from_bytes(with_meta[8:12], "little")
+    for bare_file in (b"DICM" + with_meta, with_meta, with_meta[meta_length:]):
+        np.testing.assert_array_equal(read(bare_file).pixels, read(data).pixels)
+
+
+def test_compressed_pixels_without_a_meta_header_are_not_guessed_at() -> None:
+    with_meta = Way(JPEGBaseline8Bit, 8, False, False, 1, 0, "none").encode(film())[132:]
+    meta_length = 12 + int.from_bytes(with_meta[8:12], "little")
+    with pytest.raises(RadiographRefused) as caught:
+        read(with_meta[meta_length:])
+    assert caught.value.reason == "transfer-syntax"
+    assert "not given" in str(caught.value)

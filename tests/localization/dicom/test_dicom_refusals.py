@@ -4,7 +4,9 @@ import logging
 import resource
 import struct
 import threading
+import time
 import warnings
+import zlib
 
 import imagecodecs
 import numpy as np
@@ -252,3 +254,27 @@ def test_a_broken_character_set_fails_no_pixels(lie: bytes) -> None:
     data = to_bytes(dataset).replace(b"X" * len(lie), lie)
     assert lie in data
     np.testing.assert_array_equal(Radiograph.read(data).pixels, ramp())
+
+
+def test_a_deflated_file_does_not_hide_behind_an_implicit_meta_header() -> None:
+    """Against the standard, which pydicom reads all the same."""
+    uid = b"1.2.840.10008.1.2.1.99"
+    meta = b"\x02\x00\x10\x00" + struct.pack("<I", len(uid)) + uid
+    squeezed = zlib.compressobj(wbits=-15)
+    body = squeezed.compress(bytes(200_000_000)) + squeezed.flush()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert refusal(bytes(128) + b"DICM" + meta + body, max_pixels=10_000).reason in (
+        "too-many-pixels",
+        "broken",
+    )
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+def test_a_million_windows_take_no_time() -> None:
+
+    useless = as_dicom(ramp(12), 12, WindowCenter=[90_000] * 50_000, WindowWidth=[1] * 50_000)
+    useless.AnatomicRegionSequence = [Dataset() for _ in range(5000)]
+    data = to_bytes(useless)
+    start = time.perf_counter()
+    assert "window-replaced" in codes(data)
+    assert time.perf_counter() - start < 5
