@@ -21,18 +21,24 @@ LABEL = "imagecodecs"
 
 JPEG_END = b"\xff\xd9"
 JPEG_PADDING = 1024
-"""Bytes in which the end of a JPEG must lie; some writers pad behind it."""
+"""Bytes in which the end of a JPEG or JPEG-LS must lie; some writers pad behind it."""
 
 
 def _jpeg(frame: bytes) -> NDArray[np.uint8 | np.uint16]:
     # libjpeg-turbo fills up what is missing with gray.
-    if JPEG_END not in frame[-JPEG_PADDING:]:
-        raise ValueError("no end of image")
+    _check_end(frame)
     return imagecodecs.jpeg8_decode(frame)
 
 
 def _jpeg_ls(frame: bytes) -> NDArray[np.uint8 | np.uint16]:
+    # Where it meets no marker, CharLS 2.4 counts zeros behind the end for seconds.
+    _check_end(frame)
     return imagecodecs.jpegls_decode(frame)
+
+
+def _check_end(frame: bytes) -> None:
+    if JPEG_END not in frame[-JPEG_PADDING:]:
+        raise ValueError("no end of image")
 
 
 def _jpeg_2000(frame: bytes) -> NDArray[np.uint8 | np.uint16 | np.int8 | np.int16]:
