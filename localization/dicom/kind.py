@@ -63,9 +63,9 @@ def _modality_doubts(dataset: Dataset) -> list[Doubt]:
     if modality in MODALITIES:
         return []
     # Modality is mandatory (PS3.3 C.7.3.1). Taking a file without it for a radiograph would be a
-    # guess. Only what looks like a modality is quoted: a misfilled one might be a name.
-    looks_right = re.fullmatch("[A-Z]{2,8}", modality)
-    named = modality if looks_right else "not a known one" if modality else "not given"
+    # guess. Only one of DICOM's own is quoted: a misfilled one might be a name.
+    known = modality in vocabulary.modalities()
+    named = modality if known else "not a known one" if modality else "not given"
     read = ", ".join(MODALITIES)
     return [
         Doubt(

@@ -5,6 +5,7 @@ and the views of CID 4010, beside what is seen to stand in their place ("CHEST P
 """
 
 import re
+from functools import cache
 from typing import Literal
 
 from pydicom import Dataset
@@ -47,6 +48,13 @@ LATERAL = frozenset(
 OBLIQUE = ("OBL", "DECUB", "AXIAL", "LORDOTIC", "SWIMMER", "TANGENTIAL")
 # PS3.3 C.8.1.1 abbreviates lateral obliques and decubitus so; the others are common.
 OBLIQUE_WORDS = frozenset({"LAO", "LPO", "RAO", "RPO", "LLO", "RLO", "LLD", "RLD"})
+
+
+@cache
+def modalities() -> frozenset[str]:
+    """DICOM's own names of modalities (PS3.16 CID 33)."""
+    group = codes.cid33
+    return frozenset(str(getattr(group, keyword).value) for keyword in group.dir())
 
 
 def body_part(term: str) -> tuple[BodyPart, str]:

@@ -278,3 +278,10 @@ def test_a_million_windows_take_no_time() -> None:
     start = time.perf_counter()
     assert "window-replaced" in codes(data)
     assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize("name", ["SMITH", "Smith"])
+def test_what_looks_like_a_modality_and_is_none_is_not_quoted(name: str) -> None:
+    refused = refusal(as_dicom(ramp(), 8, Modality=name))
+    assert refused.reason == "modality"
+    assert "SMITH" not in (str(refused) + str(refused.evidence)).upper()
