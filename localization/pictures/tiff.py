@@ -1,6 +1,7 @@
 """TIFF and BigTIFF, by Pillow and, for 16-bit channels, OpenCV.
 
-A decoder gets the file with a directory that holds nothing but what was checked before.
+A decoder gets the file with a directory that holds nothing but what was checked before: numbers
+that agree, and no text, which a decoder's message might quote.
 """
 
 from io import BytesIO
