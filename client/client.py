@@ -80,7 +80,8 @@ class Client:
         boxes: Literal["positive", "all", "none"] = "positive",
         diseases: Sequence[str] | None = None,
     ) -> dict[str, Any]:
-        """Return the service's answer for the bytes, or the file, of a PNG, JPEG or DICOM.
+        """Return the service's answer for the bytes, or the file, of a radiograph: PNG,
+        JPEG, JPEG 2000, TIFF, WebP or DICOM.
 
         ``diseases`` are the names to answer for, all by default. Raises `Problem` where the
         service answers with an error, `httpx.TransportError` where it does not answer, and

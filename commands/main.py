@@ -76,7 +76,9 @@ def serve(
 
 @app.command()
 def localize(
-    files: Annotated[list[Path], typer.Argument(help="Radiographs: PNG, JPEG or DICOM.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Radiographs: PNG, JPEG, JPEG 2000, TIFF, WebP or DICOM.")
+    ],
     overlay: Annotated[
         Path | None, typer.Option(help="PNG to draw: heat map and boxes on the radiograph.")
     ] = None,

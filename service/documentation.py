@@ -11,7 +11,8 @@ _FILE: dict[str, Any] = {"type": "string", "format": "binary"}
 UPLOAD: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "A PNG, JPEG or DICOM file. Its bytes decide, not the content type.",
+        "description": "A PNG, JPEG, JPEG 2000, TIFF, WebP or DICOM file. Its bytes decide, not "
+        "the content type.",
         "content": {
             "multipart/form-data": {
                 "schema": {
@@ -22,6 +23,9 @@ UPLOAD: dict[str, Any] = {
             },
             "image/png": {"schema": _FILE},
             "image/jpeg": {"schema": _FILE},
+            "image/jp2": {"schema": _FILE},
+            "image/tiff": {"schema": _FILE},
+            "image/webp": {"schema": _FILE},
             "application/dicom": {"schema": _FILE},
             "application/octet-stream": {"schema": _FILE},
         },

@@ -29,7 +29,7 @@ CANNOT_BE_LOCALIZED = Kind(422, "This file cannot be localized")
 KINDS: dict[str, Kind] = {
     # The radiograph: the slugs are the reasons of localization.RadiographRefused.
     "empty": Kind(400, "The request holds no radiograph"),
-    "unsupported-format": Kind(415, "This is not a PNG, JPEG or DICOM file"),
+    "unsupported-format": Kind(415, "This is not a PNG, JPEG, JPEG 2000, TIFF, WebP or DICOM file"),
     "too-many-pixels": Kind(413, "The radiograph has too many pixels"),
     # The request.
     "invalid-multipart": Kind(400, "The multipart body cannot be read"),

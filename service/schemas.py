@@ -69,7 +69,7 @@ class Warning(BaseModel):
 class RadiographFacts(BaseModel):
     """The radiograph as it was sent."""
 
-    format: Literal["PNG", "JPEG", "DICOM"]
+    format: Literal["PNG", "JPEG", "JPEG 2000", "TIFF", "WebP", "DICOM"]
     width: int = Field(description="Pixels.")
     height: int = Field(description="Pixels.")
     image_left: Literal["patient right", "patient left", "unknown"] = Field(

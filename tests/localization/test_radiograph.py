@@ -2,35 +2,23 @@
 
 import struct
 import zlib
-from io import BytesIO
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from picture_helpers import (
+    DEEP,
+    as_palette,
+    assert_cut_is_noticed,
+    encode,
+    outcome,
+    picture,
+    refusal,
+)
 from PIL import ExifTags, Image, ImageDraw, ImageOps
 
-from localization.radiograph import Radiograph, RadiographRefused, to_side
-
-
-def picture(height: int = 72, width: int = 96) -> NDArray[np.uint8]:
-    """A smooth picture without symmetry, uint8 `[height, width]`, that uses 0 and 255."""
-    rows, columns = np.mgrid[0:height, 0:width].astype(np.float64)
-    waves = 2 * rows / height + np.sin(columns / 9) * 0.4 + np.cos((rows + columns) / 23)
-    levels: NDArray[np.uint8]
-    levels = np.rint(255 * (waves - waves.min()) / (waves.max() - waves.min())).astype(np.uint8)
-    assert (levels.min(), levels.max()) == (0, 255)
-    return levels
-
-
-def encode(image: Image.Image | NDArray[Any], file_format: str = "PNG", **options: Any) -> bytes:
-    """The bytes of an image file that Pillow writes."""
-    if not isinstance(image, Image.Image):
-        image = Image.fromarray(image)
-    file = BytesIO()
-    image.save(file, file_format, **options)
-    return file.getvalue()
+from localization.radiograph import Radiograph, to_side
 
 
 def deep_png(pixels: NDArray[np.uint16]) -> bytes:
@@ -61,29 +49,6 @@ def gray_alpha_deep_png(gray: NDArray[np.uint16], alpha: NDArray[np.uint16]) -> 
     return start + png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
 
 
-def refusal(data: bytes, **options: Any) -> RadiographRefused:
-    with pytest.raises(RadiographRefused) as caught:
-        Radiograph.read(data, **options)
-    assert str(caught.value).endswith(".")
-    return caught.value
-
-
-def outcome(data: bytes) -> NDArray[np.uint8] | str:
-    """The pixels, or the reason of the refusal."""
-    try:
-        return Radiograph.read(data).pixels
-    except RadiographRefused as refused:
-        return refused.reason
-
-
-def as_palette(gray: NDArray[np.uint8]) -> Image.Image:
-    """A palette image whose indices are not the levels that they stand for."""
-    image = Image.fromarray(255 - gray)
-    image = Image.frombytes("P", image.size, image.tobytes())
-    image.putpalette([level for index in range(256) for level in [255 - index] * 3])
-    return image
-
-
 @pytest.mark.parametrize(
     "data",
     [
@@ -109,7 +74,6 @@ def test_a_1_bit_png_is_black_and_white() -> None:
     np.testing.assert_array_equal(pixels, np.where(bright, 255, 0))
 
 
-DEEP = picture().astype(np.uint16) * 257
 OPAQUE = np.full_like(DEEP, 65535)
 
 
@@ -227,9 +191,6 @@ def test_a_small_coloured_marker_is_let_through(file_format: str) -> None:
         (b"", "empty"),
         (b"no picture, whatever its name says", "unsupported-format"),
         (b"\0" * 500, "unsupported-format"),
-        (encode(picture(), "GIF"), "unsupported-format"),
-        (encode(picture(), "TIFF"), "unsupported-format"),
-        (b"%PDF-1.7 " + bytes(300), "unsupported-format"),
         (png_header(30_000, 30_000), "too-many-pixels"),
         (png_header(4_000_000_000, 1), "too-many-pixels"),
         (encode(picture(63, 96)), "too-small"),
@@ -288,16 +249,7 @@ def test_a_limit_above_pillows_own_is_the_one_that_counts() -> None:
     ],
 )
 def test_a_file_cut_anywhere_is_refused_or_read_whole(data: bytes) -> None:
-    whole = Radiograph.read(data).pixels
-    reasons = set()
-    for end in np.linspace(1, len(data) - 1, 100, dtype=int):
-        result = outcome(data[:end])
-        if isinstance(result, str):
-            reasons.add(result)
-        else:
-            np.testing.assert_array_equal(result, whole)
-    assert reasons <= {"truncated", "unsupported-format"}
-    assert "truncated" in reasons
+    assert_cut_is_noticed(data)
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG"])

@@ -22,7 +22,14 @@ def png() -> bytes:
 @pytest.fixture(scope="session")
 def radiographs() -> dict[str, bytes]:
     """The same picture in each format that the service reads."""
-    return {"PNG": encode("PNG"), "JPEG": encode("JPEG", quality=95), "DICOM": encode_dicom()}
+    return {
+        "PNG": encode("PNG"),
+        "JPEG": encode("JPEG", quality=95),
+        "JPEG 2000": encode("JPEG2000"),
+        "TIFF": encode("TIFF"),
+        "WebP": encode("WEBP", quality=95),
+        "DICOM": encode_dicom(),
+    }
 
 
 @pytest.fixture

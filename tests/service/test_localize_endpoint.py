@@ -10,7 +10,14 @@ from PIL import Image
 from localization import DISEASES
 from service.schemas import Answer
 
-CONTENT_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "DICOM": "application/dicom"}
+CONTENT_TYPES = {
+    "PNG": "image/png",
+    "JPEG": "image/jpeg",
+    "JPEG 2000": "image/jp2",
+    "TIFF": "image/tiff",
+    "WebP": "image/webp",
+    "DICOM": "application/dicom",
+}
 
 
 @pytest.mark.parametrize("image_format", CONTENT_TYPES)
@@ -29,7 +36,8 @@ def test_each_format_is_localized_from_a_form_and_from_a_raw_body(
     assert response.headers["content-type"] == "application/json"
     answer = response.json()
     assert answer["model"] == {"name": "tiny", "version": "1"}
-    assert answer["radiograph"] == {"format": image_format, "width": 96, "height": 64}
+    size = {"format": image_format, "width": 96, "height": 64}
+    assert answer["radiograph"].items() >= size.items()
     Answer.model_validate(answer, strict=True)
 
 

@@ -18,6 +18,9 @@ def test_every_way_to_send_a_radiograph_is_described(client: TestClient) -> None
         "multipart/form-data",
         "image/png",
         "image/jpeg",
+        "image/jp2",
+        "image/tiff",
+        "image/webp",
         "application/dicom",
         "application/octet-stream",
     }
