@@ -200,6 +200,11 @@ def test_where_access_is_open_each_address_has_a_rate(serve: Serve, png: bytes) 
 
         assert [post("192.0.2.1"), post("192.0.2.1"), post("192.0.2.2")] == [200, 429, 200]
         # Of IPv6 a caller has not one address but a network.
+        assert [post("::ffff:192.0.2.3"), post("192.0.2.3"), post("::ffff:192.0.2.4")] == [
+            200,
+            429,
+            200,
+        ]
         assert [post("2001:db8::1"), post("2001:db8::2"), post("2001:db8:1::1")] == [200, 429, 200]
 
 
