@@ -44,15 +44,22 @@ class Problem(Exception):
 class Client:
     """The service at ``url``; threads may share one client, whose connections stay open.
 
-    ``timeout`` is how long, in seconds, the service may be silent. A busy service and a lost
-    connection are tried again where the pause, as long as the service asks for, ends within
-    ``patience`` seconds of the first try; 0 tries once.
+    ``key`` is the API key, where the service needs one. ``timeout`` is how long, in seconds, the
+    service may be silent. A busy service, a limit of requests (429) and a lost connection are
+    tried again where the pause, as long as the service asks for, ends within ``patience`` seconds
+    of the first try; 0 tries once.
     """
 
     def __init__(
-        self, url: str = "http://localhost:8000", *, timeout: float = 60.0, patience: float = 30.0
+        self,
+        url: str = "http://localhost:8000",
+        *,
+        key: str | None = None,
+        timeout: float = 60.0,
+        patience: float = 30.0,
     ) -> None:
-        self._http = httpx.Client(base_url=url, timeout=timeout)
+        headers = {"Authorization": f"Bearer {key}"} if key is not None else None
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout)
         self._patience = patience
 
     def __enter__(self) -> Self:
@@ -138,7 +145,7 @@ def _problem(response: httpx.Response) -> Problem:
         response.status_code,
         problem["detail"],
         problem["instance"],
-        _retry_after(response) if response.status_code == 503 else None,
+        _retry_after(response) if response.status_code in (429, 503) else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""`cxr-localizer`: serve, localize, train, export, quantize, evaluate.
+"""`cxr-localizer`: serve, make keys, localize, train, export, quantize, evaluate.
 
 Every command imports its room when it runs: serving needs no torch, `--help` needs nothing.
 """
@@ -72,6 +72,20 @@ def serve(
         first = error.errors()[0]
         _fail(f"CXR_{str(first['loc'][0]).upper()}: {first['msg']}.")
     run(settings)
+
+
+@app.command()
+def key(name: Annotated[str, typer.Argument(help="Who will hold it; it stands in logs.")]) -> None:
+    """Make an API key: shown once, on standard error; its line of the file on standard output.
+
+    `cxr-localizer key viewer >> keys` with CXR_API_KEYS_FILE=keys lets its holder in.
+    """
+    from service.keys import make_key
+
+    with _clear_errors():
+        made, line = make_key(name)
+    typer.echo(f"The key of {name}, which is not shown again: {made}", err=True)
+    typer.echo(line)
 
 
 @app.command()

@@ -8,11 +8,15 @@ from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
+from service.access import Access, key_ring, rate_limit
+from service.docs_page import add_docs
+from service.documentation import describe_keys
 from service.engine import Engine
 from service.lifecycle import Lifecycle
 from service.observation import ObserveRequests
 from service.problems import install_problem_handlers
-from service.routes import router
+from service.routes import metrics_router, router
+from service.security_headers import SecurityHeaders
 from service.settings import Settings
 from service.upload_limit import UploadLimit
 
@@ -27,18 +31,27 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
 
     ``settings`` are read from the environment by default. Starting the app raises
     `localization.BundleRefused` or `localization.ProviderUnavailable` where it cannot serve.
+    Raises `service.settings.Misconfigured` where keys are needed and there are none.
     """
     settings = settings or Settings()
+    keys = key_ring(settings)
     lifecycle = Lifecycle(settings, engine)
     app = FastAPI(
         title="CXR Localizer",
         description=DESCRIPTION,
         version=_version(),
+        docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
     )
     app.state.lifecycle = lifecycle
+    app.state.keys = keys
     app.include_router(router)
+    if not settings.metrics_port:
+        app.include_router(metrics_router)
+    add_docs(app)
+    if keys is not None:
+        describe_keys(app)
     install_problem_handlers(app)
     # At the lowest level an answer shrinks to less than half; higher ones gain little.
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=1)
@@ -49,7 +62,9 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
         max_held=settings.max_held_bytes,
         seconds=settings.upload_seconds,
     )
+    app.add_middleware(Access, keys=keys, limit=rate_limit(settings))
     app.add_middleware(ObserveRequests, metrics=lifecycle.metrics)
+    app.add_middleware(SecurityHeaders, tls=settings.tls_certificate is not None)
     app.add_middleware(CorrelationIdMiddleware)
     return app
 

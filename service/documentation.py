@@ -3,6 +3,9 @@
 from http import HTTPStatus
 from typing import Any
 
+from fastapi import FastAPI
+
+from service.access import is_open
 from service.problems import CANNOT_BE_LOCALIZED, KINDS, MEDIA_TYPE, Kind
 from service.schemas import EXAMPLE_ANSWER, Problem
 
@@ -31,6 +34,26 @@ UPLOAD: dict[str, Any] = {
         },
     }
 }
+
+KEYS: dict[str, Any] = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+
+
+def describe_keys(app: FastAPI) -> None:
+    """Make the document of ``app`` say which operations need an API key, and how to send it."""
+    undescribed = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = undescribed()
+        document["components"]["securitySchemes"] = KEYS
+        for path, operations in document["paths"].items():
+            for operation in operations.values():
+                operation["security"] = [] if is_open(path) else [{name: []} for name in KEYS]
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def problems(**examples: str) -> dict[int | str, dict[str, Any]]:

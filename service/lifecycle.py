@@ -74,6 +74,10 @@ class Lifecycle:
             except EngineClosed:
                 continue  # A reload has come between: the next engine is there already.
 
+    def open(self) -> None:
+        """Load the model. Raises `localization.BundleRefused` and `ProviderUnavailable`."""
+        self._engine = open_engine(self.settings)
+
     async def start(self) -> None:
         """Load the model, then warm it up in the background.
 
@@ -81,9 +85,9 @@ class Lifecycle:
         cannot work never looks alive.
         """
         if self._engine is None:
-            self._engine = await asyncio.to_thread(open_engine, self.settings)
-        self._tell_of(self._engine)
-        self._warming = asyncio.create_task(self._warm_up(self._engine))
+            await asyncio.to_thread(self.open)
+        self._tell_of(self.engine)
+        self._warming = asyncio.create_task(self._warm_up(self.engine))
 
     def _tell_of(self, engine: Engine) -> None:
         model = {

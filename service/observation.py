@@ -80,6 +80,7 @@ class ObserveRequests:
             seconds=round(seconds, 6),
             outcome=outcome,
             **({"problem": problem} if problem is not None else {}),
+            **({"key": state["key"]} if "key" in state else {}),  # its name
             **state.get("radiograph", {}),
         )
 

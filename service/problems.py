@@ -37,6 +37,8 @@ KINDS: dict[str, Kind] = {
     "invalid-parameters": Kind(422, "A query parameter is not valid"),
     "upload-too-large": Kind(413, "The upload is too large"),
     "upload-too-slow": Kind(408, "The upload took too long"),
+    "unauthorized": Kind(401, "An API key is needed"),
+    "rate-limited": Kind(429, "Too many requests"),
     "unknown-model": Kind(404, "No such model"),
     # The service.
     "queue-full": Kind(503, "The service is busy"),

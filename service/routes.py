@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 from asgi_correlation_id import correlation_id
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
-from prometheus_client.exposition import choose_encoder
 
 from localization import DISEASES
 from service import schemas
@@ -14,10 +13,13 @@ from service.admission import BUSY
 from service.body import read_upload
 from service.documentation import UPLOAD, problems
 from service.lifecycle import Lifecycle, Phase
+from service.metrics_port import exposition
 from service.problems import Refused
 from service.task import Choices, Task
 
 router = APIRouter()
+metrics_router = APIRouter()
+"""Apart, for metrics may have a port of their own."""
 
 REFUSALS = problems(
     empty="The request body is empty: send the bytes of a radiograph.",
@@ -27,6 +29,9 @@ REFUSALS = problems(
     unsupported_format="The file is not a PNG, JPEG, JPEG 2000, TIFF, WebP or DICOM file.",
     truncated="The file ends before the image is complete; send it again.",
     invalid_parameters="heatmaps: Input should be 'png', 'values' or 'none'",
+    unauthorized="An API key is needed. Send one as `Authorization: Bearer KEY` or as "
+    "`X-API-Key: KEY`.",
+    rate_limited="These are more requests than one caller may send; try again in 3 s.",
     queue_full=BUSY,
     too_late="The radiograph was not localized within 10 seconds; the service is busy, try again "
     "in a moment.",
@@ -102,13 +107,10 @@ async def readyz(request: Request) -> dict[str, str]:
     return {"status": phase}
 
 
-@router.get("/metrics", response_class=Response, tags=["probes"])
+@metrics_router.get("/metrics", response_class=Response, tags=["probes"])
 async def metrics(request: Request) -> Response:
     """Return the metrics in Prometheus' format."""
-    encode, media_type = choose_encoder(request.headers.get("accept", ""))
-    return Response(
-        encode(_lifecycle(request).metrics.registry), headers={"content-type": media_type}
-    )
+    return exposition(_lifecycle(request).metrics, request.headers.get("accept", ""))
 
 
 @router.get("/v2/health/live", response_model=schemas.Live, tags=["open inference protocol"])

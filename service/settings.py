@@ -15,6 +15,10 @@ CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Microseconds of CPU and of the period that they are given for, or `max`."""
 
 
+class Misconfigured(Exception):
+    """Settings that do not go together, or that name what cannot be used."""
+
+
 class Settings(BaseSettings):
     """The service's settings; ``CXR_PORT=9000`` sets ``port``."""
 
@@ -25,6 +29,38 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    access: Literal["auto", "keys", "open"] = Field(
+        "auto",
+        description="Who may ask: holders of an API key, or everyone; by default everyone on a "
+        "loopback address where no key is configured, and else holders of a key.",
+    )
+    api_keys: str = Field(
+        "", description="API keys as NAME:SHA256, by commas or white space.", repr=False
+    )
+    api_keys_file: Path | None = Field(
+        None, description="File of API keys, one NAME:SHA256 a line; read again when it changes."
+    )
+    rate_per_minute: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="POST /localize that one key may send a minute, or one address where access "
+        "is open; further ones get a 429. 0: no limit.",
+    )
+    rate_burst: int = Field(10, ge=1, description="Of these, how many may come at once.")
+    tls_certificate: Path | None = Field(
+        None, description="File of the certificate and its chain, in PEM; with it, HTTPS alone."
+    )
+    tls_key: Path | None = Field(None, description="File of the certificate's key, in PEM.")
+    tls_key_password_file: Path | None = Field(
+        None, description="File of the password that the key is encrypted with, if it is."
+    )
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port of /metrics alone, without a key; 0: the service's."
+    )
+    metrics_host: str = Field(
+        "", description="Address of the metrics' own port; the service's by default."
+    )
     provider: Literal["auto", "cpu", "cuda", "tensorrt"] = Field(
         "auto", description="Where to compute; a GPU where there is none refuses to start."
     )

@@ -6,9 +6,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.problems import problem_response
-
-LINGER_SECONDS = 5.0
-"""How long a refused upload is read and thrown away before its connection is closed."""
+from service.refusal import refuse_unread
 
 
 class _UploadRefused(Exception):
@@ -109,35 +107,12 @@ class _Body:
 
 
 async def _refuse(refusal: _UploadRefused, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer, then read on for a while: closing on a client that still sends would reset the
-    connection, and the answer could be lost with it."""
-    headers = {"Connection": "close"}
-    if refusal.slug == "too-much-held":
-        headers["Retry-After"] = "1"
+    headers = {"Retry-After": "1"} if refusal.slug == "too-much-held" else None
     response = problem_response(scope, refusal.slug, refusal.detail, headers=headers)
-
-    async def send_unfinished(message: Message) -> None:
-        if message["type"] == "http.response.body":
-            message = {**message, "more_body": True}
-        await send(message)
-
-    await response(scope, receive, send_unfinished)
-    if refusal.unfinished:
-        await _throw_away(receive)
-    await send({"type": "http.response.body", "body": b""})
+    await refuse_unread(response, scope, receive, send, unfinished=refusal.unfinished)
 
 
 def _content_length(scope: Scope) -> int:
     """Return the length that the request declares; 0 where it declares none."""
     length = Headers(scope=scope).get("content-length", "")
     return int(length) if length.isdecimal() else 0
-
-
-async def _throw_away(receive: Receive) -> None:
-    """Read what is left of the body, for `LINGER_SECONDS` at most."""
-    try:
-        async with asyncio.timeout(LINGER_SECONDS):
-            while (await receive()).get("more_body", False):
-                pass
-    except TimeoutError:
-        pass

@@ -7,8 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +19,7 @@ from PIL import Image
 
 from client import Client, Problem
 from service.app import create_app
+from service.keys import make_key
 from service.settings import Settings
 
 Reply = httpx.Response | Exception
@@ -124,6 +127,36 @@ def test_a_busy_service_is_asked_again_after_the_pause_it_names(
     assert seconds <= clock.pauses[0] <= seconds + 0.5
 
 
+def test_a_limit_of_requests_is_kept_by_waiting(
+    clock: Clock, reply: Callable[..., list[httpx.Request]]
+) -> None:
+    limited = httpx.Response(429, headers={"Retry-After": "4"})
+    requests = reply(limited, answered())
+    with Client() as client:
+        assert client.localize(b"radiograph") == ANSWER
+    assert len(requests) == 2
+    assert 4 <= clock.pauses[0] <= 4.5
+
+
+def test_the_key_goes_along_and_a_wrong_one_is_not_tried_again(
+    clock: Clock, reply: Callable[..., list[httpx.Request]]
+) -> None:
+    requests = reply(httpx.Response(401))
+    with Client(key="cxr_4711") as client, pytest.raises(Problem) as caught:
+        client.localize(b"radiograph")
+    assert [request.headers["Authorization"] for request in requests] == ["Bearer cxr_4711"]
+    assert caught.value.status == 401
+    assert "4711" not in str(caught.value)
+    assert clock.pauses == []
+
+
+def test_without_a_key_none_is_sent(reply: Callable[..., list[httpx.Request]]) -> None:
+    requests = reply(answered())
+    with Client() as client:
+        client.localize(b"radiograph")
+    assert "Authorization" not in requests[0].headers
+
+
 def test_clients_that_are_turned_away_together_come_back_apart(
     clock: Clock, reply: Callable[..., list[httpx.Request]]
 ) -> None:
@@ -229,10 +262,10 @@ def encode() -> bytes:
     return file.getvalue()
 
 
-@pytest.fixture(scope="module")
-def url(tiny_bundle: Path) -> Iterator[str]:
-    """Where the tiny bundle is served, through a socket."""
-    app = create_app(Settings(model=tiny_bundle, provider="cpu", workers=1, threads=1))
+@contextmanager
+def serving(bundle: Path, **settings: Any) -> Iterator[str]:
+    """Serve a bundle, through a socket; yields where."""
+    app = create_app(Settings(model=bundle, provider="cpu", workers=1, threads=1, **settings))
     server = uvicorn.Server(uvicorn.Config(app, port=0, ws="none", log_config=None))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, args=([listening],))
@@ -243,9 +276,18 @@ def url(tiny_bundle: Path) -> Iterator[str]:
             while not client.ready():
                 assert time.monotonic() < deadline, "the service never became ready"
                 time.sleep(0.01)
+        try:
+            yield url
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def url(tiny_bundle: Path) -> Iterator[str]:
+    """Where the tiny bundle is served."""
+    with serving(tiny_bundle) as url:
         yield url
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture
@@ -264,6 +306,16 @@ def test_the_answer_is_the_services_own_from_bytes_and_from_a_file(
         answer = client.localize(radiograph)
         assert answer.pop("id")
         assert answer == {key: expected[key] for key in expected if key != "id"}
+
+
+def test_a_service_that_needs_a_key_answers_who_has_it(tiny_bundle: Path) -> None:
+    key, line = make_key("viewer")
+    with serving(tiny_bundle, api_keys=str(line)) as url:
+        with Client(url, key=key) as client:
+            assert client.localize(encode())["model"]["name"] == "tiny"
+        with Client(url) as client, pytest.raises(Problem) as caught:
+            client.localize(encode())
+    assert (caught.value.type, caught.value.status) == ("unauthorized", 401)
 
 
 def test_the_choices_reach_the_service(client: Client) -> None:

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from commands.main import app
+from service.keys import KeyRing
 
 
 def run(*arguments: object) -> Result:
@@ -79,6 +80,23 @@ def test_a_wrong_call_says_what_was_wrong(arguments: list[str], message: str) ->
     assert result.exit_code == 2
     assert message in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_a_key_is_shown_once_beside_its_line_of_the_file(tmp_path: Path) -> None:
+    result = run("key", "viewer")
+    assert result.exit_code == 0
+    file = tmp_path / "keys"
+    file.write_text(result.stdout)
+    key = result.stderr.split()[-1]
+    assert key not in result.stdout
+    assert KeyRing("", file).holder(key.encode()) == "viewer"
+
+
+def test_a_key_whose_name_is_none_is_not_made() -> None:
+    result = run("key", "the viewer")
+    assert result.exit_code == 2
+    assert "letters, digits" in result.stderr
+    assert result.stdout == ""
 
 
 def test_serve_refuses_a_bundle_that_is_none(tmp_path: Path) -> None:
