@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -91,10 +91,18 @@ def key(name: Annotated[str, typer.Argument(help="Who will hold it; it stands in
 @app.command()
 def localize(
     files: Annotated[
-        list[Path], typer.Argument(help="Radiographs: PNG, JPEG, JPEG 2000, TIFF, WebP or DICOM.")
+        list[Path],
+        typer.Argument(
+            help="Radiographs: PNG, JPEG, JPEG 2000, TIFF, WebP or DICOM. For a report, folders "
+            "and patterns, too."
+        ),
     ],
     overlay: Annotated[
         Path | None, typer.Option(help="PNG to draw: heat map and boxes on the radiograph.")
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="HTML or PDF file for people, by its suffix, in place of the JSON."),
     ] = None,
     disease: Annotated[
         list[str] | None, typer.Option(help="Findings to give; may be repeated. All by default.")
@@ -104,10 +112,11 @@ def localize(
     model: ModelOption = None,
     provider: ProviderOption = Provider.auto,
 ) -> None:
-    """Print one line of JSON per radiograph, as the service answers it.
+    """Print one line of JSON per radiograph, as the service answers it, or write a report.
 
-    A file that cannot be localized is named on standard error, with the reason, and the exit
-    status is 1; the others are localized all the same.
+    A report calls radiographs by their paths, as they are given here. A file that cannot be
+    localized is named on standard error, with the reason, and the exit status is 1; the others are
+    localized all the same.
     """
     import orjson
 
@@ -117,6 +126,10 @@ def localize(
         _fail("--overlay draws one radiograph: give one file.")
     if unknown := set(disease or ()) - set(DISEASES):
         _fail(f"No such disease: {', '.join(sorted(unknown))}. There are: {', '.join(DISEASES)}.")
+    if report is not None:
+        if overlay is not None:
+            _fail("--report holds the pictures that --overlay draws: give one of them.")
+        _write_report(report, files, model, provider, disease or None)
     localizer = _open_localizer(model, provider)
     refused = False
     for file in files:
@@ -257,6 +270,33 @@ def ablate(
         starts = {stage: Path(file) for stage, _, file in (s.partition("=") for s in start or ())}
         figures = run_study(Study.load(study), ChestXray14.read(data), output, cache, starts)
     typer.echo(describe(figures))
+
+
+def _write_report(
+    report: Path,
+    given: list[Path],
+    model: Path | None,
+    provider: Provider,
+    diseases: list[str] | None,
+) -> NoReturn:
+    from rich.console import Console
+    from rich.progress import track
+
+    with _extra("report"):
+        from reporting import find_files, write_report
+    files = [file for file in find_files(given) if file.resolve() != report.resolve()]
+    localizer = _open_localizer(model, provider)
+    console = Console(stderr=True)
+    progress = track(files, "Localizing", console=console, disable=not console.is_terminal)
+    try:
+        with _clear_errors():
+            refused = write_report(report, progress, localizer, diseases)
+    except OSError as error:
+        _fail(f"{report} cannot be written: {error.strerror}.")
+    for file in refused:
+        typer.echo(f"{file.name}: {file.reason}", err=True)
+    typer.echo(f"Wrote {report}: {len(files) - len(refused)} localized, {len(refused)} refused.")
+    raise typer.Exit(code=int(bool(refused)))
 
 
 def _open_localizer(model: Path | None, provider: Provider) -> Any:

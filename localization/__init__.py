@@ -12,7 +12,7 @@ from localization.localizer import (
     Localizer,
     Outputs,
 )
-from localization.overlay import draw_overlay
+from localization.overlay import draw_overlay, overlay_pixels
 from localization.radiograph import Radiograph
 from localization.refusal import RadiographRefused
 from localization.session import Compute, ProviderUnavailable
@@ -36,6 +36,7 @@ __all__ = [
     "RadiographRefused",
     "draw_overlay",
     "find_boxes",
+    "overlay_pixels",
     "shipped_bundle",
     "to_answer",
 ]

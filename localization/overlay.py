@@ -34,8 +34,29 @@ def draw_overlay(
     Returns:
         A PNG, its longer side at most `LONGEST_SIDE` pixels.
     """
+    _, encoded = cv2.imencode(".png", overlay_pixels(radiograph, localization, diseases))
+    return encoded.tobytes()
+
+
+def overlay_pixels(
+    radiograph: Radiograph,
+    localization: Localization,
+    diseases: Sequence[str] | None = None,
+    longest_side: int = LONGEST_SIDE,
+    *,
+    named: bool = True,
+) -> NDArray[np.uint8]:
+    """The same picture as levels, uint8 `[height, width, 3]`, BGR.
+
+    Args:
+        radiograph: the one that was localized.
+        localization: its result.
+        diseases: what to draw, see `draw_overlay`; the radiograph as it is where there are none.
+        longest_side: pixels of the longer side, at most.
+        named: whether the names of the findings stand in the picture.
+    """
     drawn = _findings(localization, diseases)
-    scale = min(1.0, LONGEST_SIDE / max(radiograph.width, radiograph.height))
+    scale = min(1.0, longest_side / max(radiograph.width, radiograph.height))
     size = (max(1, round(radiograph.width * scale)), max(1, round(radiograph.height * scale)))
     gray = cv2.resize(radiograph.pixels, size, interpolation=cv2.INTER_AREA)
     canvas = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
@@ -43,9 +64,9 @@ def draw_overlay(
         canvas = _blend(canvas, drawn[0].heatmap)
     for line, (finding, colour) in enumerate(zip(drawn, cycle(COLOURS), strict=False)):
         _draw_boxes(canvas, finding, scale, colour)
-        _draw_name(canvas, finding, line, colour)
-    _, encoded = cv2.imencode(".png", canvas)
-    return encoded.tobytes()
+        if named:
+            _draw_name(canvas, finding, line, colour)
+    return canvas
 
 
 def _findings(localization: Localization, diseases: Sequence[str] | None) -> list[Finding]:

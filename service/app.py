@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
@@ -19,6 +18,7 @@ from service.routes import metrics_router, router
 from service.security_headers import SecurityHeaders
 from service.settings import Settings
 from service.upload_limit import UploadLimit
+from service.version import installed_version
 
 DESCRIPTION = (
     "Localizes thoracic diseases in chest radiographs: probabilities, heat maps and boxes. "
@@ -39,9 +39,12 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
     app = FastAPI(
         title="CXR Localizer",
         description=DESCRIPTION,
-        version=_version(),
+        version=installed_version(),
         docs_url=None,
         redoc_url=None,
+        # FastAPI's own, which an environment variable alone would switch on, tells queries and the
+        # messages of errors; either may name a patient.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         lifespan=_lifespan,
     )
     app.state.lifecycle = lifecycle
@@ -63,7 +66,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
         seconds=settings.upload_seconds,
     )
     app.add_middleware(Access, keys=keys, limit=rate_limit(settings))
-    app.add_middleware(ObserveRequests, metrics=lifecycle.metrics)
+    app.add_middleware(ObserveRequests, metrics=lifecycle.metrics, tracer=lifecycle.tracer)
     app.add_middleware(SecurityHeaders, tls=settings.tls_certificate is not None)
     app.add_middleware(CorrelationIdMiddleware)
     return app
@@ -75,10 +78,3 @@ async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
     await lifecycle.start()
     yield
     await lifecycle.stop()
-
-
-def _version() -> str:
-    try:
-        return version("cxr-localizer")
-    except PackageNotFoundError:
-        return "0"  # run from a checkout that is not installed

@@ -2,6 +2,7 @@
 
 import asyncio
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import onnxruntime
 import structlog
@@ -16,6 +17,9 @@ from service.processes import ProcessEngine
 from service.settings import Settings
 from service.task import Reply, Task
 from service.threads import ThreadEngine
+
+if TYPE_CHECKING:
+    from service.tracing import Tracer
 
 log = structlog.stdlib.get_logger("service")
 
@@ -42,12 +46,22 @@ def open_engine(settings: Settings) -> Engine:
     return ThreadEngine(load_localizer(settings, ModelBundle.load(settings.model)), settings)
 
 
+def open_tracer(settings: Settings) -> "Tracer | None":
+    """What sends traces; None where the settings name no collector."""
+    if not settings.traces:
+        return None
+    from service.tracing import Tracer  # Brings OpenTelemetry's SDK, which nothing else needs.
+
+    return Tracer(settings.traces, settings.traces_ratio)
+
+
 class Lifecycle:
-    """Holds what outlives a request: the model, the queue, the metrics."""
+    """Holds what outlives a request: the model, the queue, the metrics, the tracer."""
 
     def __init__(self, settings: Settings, engine: Engine | None) -> None:
         self.settings = settings
         self.metrics = Metrics()
+        self.tracer = open_tracer(settings)
         self.admission = Admission(
             settings.worker_count,
             settings.max_waiting,
@@ -144,5 +158,7 @@ class Lifecycle:
                 await asyncio.to_thread(self.engine.close)
         except TimeoutError:
             log.error("a worker is stuck; the service ends without it")
-            return
-        log.info("drained")
+        else:
+            log.info("drained")
+        if self.tracer is not None:
+            await asyncio.to_thread(self.tracer.close)

@@ -182,7 +182,9 @@ class _Worker:
             self._pipe.send((replace(task, data=b""), length))
         except (OSError, ValueError) as error:  # Closed, where a new one could not be had before.
             raise _Gone from error
-        reply: Reply | Exception = self._pipe.recv()
+        reply: Reply | Exception
+        reply, timeline = self._pipe.recv()
+        task.timeline.add(timeline)
         if length > KEPT_BYTES:
             self._upload.madvise(mmap.MADV_REMOVE)
         return reply
@@ -219,7 +221,7 @@ def work(pipe: "Connection[Any, Any]", settings: Settings, bundle: ModelBundle) 
         pipe.send((localizer.provider, localizer.precision))
         while True:
             task, length = pipe.recv()
-            pipe.send(_answer(replace(task, data=upload[:length]), localizer))
+            pipe.send((_answer(replace(task, data=upload[:length]), localizer), task.timeline))
 
 
 def _answer(task: Task, localizer: Localizer) -> Reply | Exception:

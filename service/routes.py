@@ -15,7 +15,7 @@ from service.documentation import UPLOAD, problems
 from service.lifecycle import Lifecycle, Phase
 from service.metrics_port import exposition
 from service.problems import Refused
-from service.task import Choices, Task
+from service.task import Choices, Reply, Task
 
 router = APIRouter()
 metrics_router = APIRouter()
@@ -75,15 +75,25 @@ async def localize(
         lifecycle.settings.max_pixels,
         lifecycle.settings.gate,
     )
-    with lifecycle.metrics.stages["total"].time():
-        reply = await lifecycle.admission.run(
-            lambda alone: lifecycle.localize(replace(task, alone=alone)), _hung_up(request)
-        )
-    lifecycle.metrics.observe(reply)
+    request.state.timeline = task.timeline
     request.state.radiograph = {
+        "bytes": len(data),
+        "model_version": lifecycle.engine.model.manifest.version,
+    }
+
+    def work(alone: bool) -> Reply:
+        task.timeline.end("queue")
+        return lifecycle.localize(replace(task, alone=alone))
+
+    with lifecycle.metrics.stages["total"].time():
+        task.timeline.begin("queue")
+        reply = await lifecycle.admission.run(work, _hung_up(request))
+    lifecycle.metrics.observe(reply)
+    request.state.radiograph |= {
         "format": reply.format,
         "width": reply.width,
         "height": reply.height,
+        "model_version": reply.model_version,
     }
     return Response(reply.body, media_type="application/json")
 

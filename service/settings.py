@@ -3,8 +3,10 @@
 import contextlib
 import math
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -126,6 +128,18 @@ class Settings(BaseSettings):
     grace_seconds: int = Field(
         30, ge=0, description="Seconds that a stopping service gives the requests it has begun."
     )
+    traces: str = Field(
+        "",
+        description="URL of a collector that takes OpenTelemetry's traces (OTLP over HTTP), as "
+        "http://collector:4318; needs the extra `tracing`. Empty: no traces.",
+    )
+    traces_ratio: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Share of traces that is sent; a caller that sends `traceparent` decides for "
+        "its own.",
+    )
     log_format: Literal["json", "console"] = Field(
         "json", description="JSON for machines, console for people."
     )
@@ -140,6 +154,23 @@ class Settings(BaseSettings):
         if held < info.data.get("max_upload_bytes", 0):
             raise ValueError("less than CXR_MAX_UPLOAD_BYTES, the largest single upload")
         return held
+
+    @field_validator("traces")
+    @classmethod
+    def _takes_traces(cls, url: str) -> str:
+        if not url:
+            return url
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("not the URL of a collector, as http://collector:4318")
+        try:
+            import_module("service.tracing")
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"traces need {error.name}: pip install 'cxr-localizer[tracing]'"
+            ) from None
+        # A collector without a path takes traces at OTLP's usual one.
+        return url if parts.path.strip("/") else f"{url.rstrip('/')}/v1/traces"
 
     @property
     def worker_count(self) -> int:

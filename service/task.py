@@ -1,9 +1,8 @@
 """What a worker does with one radiograph: bytes in, the answer's JSON out."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -11,6 +10,10 @@ import orjson
 from numpy.typing import NDArray
 
 from localization import Localization, Localizer, Outputs, Policy, Radiograph, to_answer
+from service.timeline import Timeline
+
+STAGES = ("decode", "inference", "boxes", "encode")
+"""Of the work on one radiograph, in their order."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Task:
     policy: Policy
     alone: bool = False
     """Whether it may take the whole machine: nothing else is at work or waits."""
+    timeline: Timeline = field(default_factory=Timeline)
+    """Where the work notes its stages, whatever becomes of it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Reply:
     """By disease."""
     seconds: dict[str, float]
     """By stage."""
+    model_version: str
 
 
 class Infer(Protocol):
@@ -56,7 +62,7 @@ class Infer(Protocol):
 
 
 def localize(task: Task, localizer: Localizer, infer: Infer) -> Reply:
-    """Do the work, and time each stage.
+    """Do the work, and note its stages in the task's timeline.
 
     Args:
         task: the radiograph, and what is asked for.
@@ -66,15 +72,15 @@ def localize(task: Task, localizer: Localizer, infer: Infer) -> Reply:
     Raises:
         RadiographRefused: the bytes are not a radiograph that can be read.
     """
-    seconds: dict[str, float] = {}
-    with _timed(seconds, "decode"):
+    during = task.timeline.during
+    with during("decode"):
         radiograph = Radiograph.read(task.data, max_pixels=task.max_pixels, policy=task.policy)
         inputs = localizer.prepare([radiograph])
-    with _timed(seconds, "inference"):
+    with during("inference"):
         outputs = infer(inputs, alone=task.alone)
-    with _timed(seconds, "boxes"):
+    with during("boxes"):
         (localization,) = localizer.interpret([radiograph], outputs, task.choices.boxes)
-    with _timed(seconds, "encode"):
+    with during("encode"):
         body = _encode(localization, task)
     return Reply(
         body,
@@ -82,7 +88,8 @@ def localize(task: Task, localizer: Localizer, infer: Infer) -> Reply:
         localization.radiograph.width,
         localization.radiograph.height,
         {finding.disease: finding.probability for finding in localization.findings},
-        seconds,
+        _seconds(task.timeline),
+        localization.model_version,
     )
 
 
@@ -98,10 +105,6 @@ def _encode(localization: Localization, task: Task) -> bytes:
     )
 
 
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        seconds[stage] = time.perf_counter() - started
+def _seconds(timeline: Timeline) -> dict[str, float]:
+    seconds = timeline.seconds(time.perf_counter())
+    return {stage: seconds[stage] for stage in STAGES}

@@ -67,10 +67,47 @@ def test_overlay_writes_a_picture(radiograph: Path, tiny_bundle: Path, tmp_path:
     assert cv2.imread(str(overlay)).shape == (200, 300, 3)
 
 
+@pytest.mark.parametrize("name", ["report.html", "report.pdf"])
+def test_a_report_of_a_folder_leaves_itself_out_and_names_what_it_refused(
+    radiograph: Path, tiny_bundle: Path, name: str
+) -> None:
+    folder = radiograph.parent
+    (folder / "notes.txt").write_text("not an image")
+    for _ in range(2):  # The second time, the first one's report is there.
+        result = run("localize", folder, "--model", tiny_bundle, "--report", folder / name)
+        assert result.exit_code == 1
+        assert f"Wrote {folder / name}: 1 localized, 1 refused." in result.stdout
+        assert f"{folder / 'notes.txt'}: The file is not" in result.stderr
+        assert "findings" not in result.stdout
+    assert (folder / name).stat().st_size > 1000
+
+
+def test_a_report_that_cannot_be_written_is_said_in_one_line(
+    radiograph: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "nowhere" / "report.html"
+    result = run("localize", radiograph, "--model", tiny_bundle, "--report", report)
+    assert result.exit_code == 2
+    assert "nowhere" in result.stderr
+    assert "No such file or directory" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_report_without_its_extra_names_it(
+    radiograph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "reporting", None)
+    result = run("localize", radiograph, "--report", "report.html")
+    assert result.exit_code == 2
+    assert "cxr-localizer[report]" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["a.png", "b.png", "--overlay", "o.png"], "one file"),
+        (["a.png", "--overlay", "o.png", "--report", "r.html"], "one of them"),
+        (["a.png", "--report", "r.docx"], ".html or .pdf"),
         (["a.png", "--disease", "Flu"], "No such disease: Flu"),
         (["a.png", "--model", "nowhere"], "manifest.json"),
     ],

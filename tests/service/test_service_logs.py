@@ -9,7 +9,10 @@ def test_a_request_is_one_line_that_says_what_became_of_it(client: TestClient, p
     with capture_logs() as lines:
         response = client.post("/localize", content=png)
     (line,) = lines
-    assert line.pop("seconds") > 0
+    stages = ["queue_ms", "decode_ms", "inference_ms", "boxes_ms", "encode_ms"]
+    took = [line.pop(name) for name in stages]
+    assert all(milliseconds > 0 for milliseconds in took)
+    assert sum(took) <= line.pop("request_ms")
     assert line == {
         "event": "request",
         "log_level": "info",
@@ -21,6 +24,8 @@ def test_a_request_is_one_line_that_says_what_became_of_it(client: TestClient, p
         "format": "PNG",
         "width": 96,
         "height": 64,
+        "bytes": len(png),
+        "model_version": "1",
     }
 
 
@@ -28,6 +33,34 @@ def test_a_refusal_is_logged_with_its_reason(client: TestClient) -> None:
     with capture_logs() as lines:
         client.post("/localize", content=b"")
     assert [(line["outcome"], line["problem"]) for line in lines] == [("refused", "empty")]
+
+
+def test_a_radiograph_that_is_refused_tells_its_size_and_how_long_its_decoding_took(
+    client: TestClient,
+) -> None:
+    with capture_logs() as lines:
+        client.post("/localize", content=encode_dicom(ct=True))
+    (line,) = lines
+    assert (line["status"], line["problem"]) == (422, "modality")
+    assert (line["bytes"], line["model_version"]) == (len(encode_dicom(ct=True)), "1")
+    assert line["decode_ms"] > 0
+    assert "inference_ms" not in line
+
+
+def test_the_callers_trace_is_named_whatever_the_service_does_itself(client: TestClient) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    sent = [
+        f"00-{trace}-00f067aa0ba902b7-01",
+        f"cc-{trace}-00f067aa0ba902b7-01-what-later-versions-add",
+        f"ff-{trace}-00f067aa0ba902b7-01",
+        f"00-{'0' * 32}-00f067aa0ba902b7-01",
+        f"00-{trace}-00f067aa0ba902b7",
+        "Erika",
+    ]
+    with capture_logs() as lines:
+        for traceparent in sent:
+            client.post("/localize", content=b"", headers={"traceparent": traceparent})
+    assert [line.get("trace_id") for line in lines] == [trace, trace, None, None, None, None]
 
 
 def test_neither_patient_nor_file_name_nor_query_is_logged(
