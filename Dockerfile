@@ -32,16 +32,16 @@ RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sb
 COPY deploy/image/slim-base /root/
 RUN /root/slim-base
 
-# From nothing: what was taken from the base is in no layer.
+# From nothing, so that what was taken from the base is in no layer.
 FROM scratch AS runtime
+# hadolint ignore=DL3067
 COPY --from=base / /
 COPY deploy/image/entrypoint deploy/image/healthcheck /usr/local/bin/
-# The code turns off what ONNX Runtime would report to its maker; so does this, for other code.
-ENV ORT_DISABLE_TELEMETRY=1
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     LANG=C.UTF-8 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    ORT_DISABLE_TELEMETRY=1 \
     CXR_HOST=0.0.0.0 \
     CXR_PORT=8000
 ARG REVISION=unknown
