@@ -1,4 +1,4 @@
-"""Writes what docs/ and deploy/ take from the code: `scripts/generate`; with --check, only compares.
+"""Writes what docs/ and deploy/ take from the code; with `--check`, it only compares.
 
 Tables stand between the lines `<!-- NAME -->` and `<!-- /NAME -->` of a document.
 """
@@ -48,7 +48,9 @@ def _default(field: FieldInfo) -> str:
 def problems_table() -> str:
     """Every kind of problem that has a name of its own."""
     rows = ["| `type` | status | title |", "|---|---|---|"]
-    rows += [f"| `/problems/{slug}` | {kind.status} | {kind.title} |" for slug, kind in KINDS.items()]
+    rows += [
+        f"| `/problems/{slug}` | {kind.status} | {kind.title} |" for slug, kind in KINDS.items()
+    ]
     others = CANNOT_BE_LOCALIZED
     rows.append(f"| any other reason of a radiograph | {others.status} | {others.title} |")
     return "\n".join(rows)
@@ -70,11 +72,11 @@ def prometheus_rule() -> str:
 
 def with_table(document: str, name: str, table: str) -> str:
     """Put a table between a document's two lines of its name."""
-    begin, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
     if not pattern.search(document):
         raise ValueError(f"no lines `<!-- {name} -->` and `<!-- /{name} -->`")
-    return pattern.sub(lambda _: f"{begin}{table}{end}", document)
+    return pattern.sub(lambda _: f"{begin}{table}\n{end}", document)
 
 
 def generated() -> Iterator[tuple[Path, str]]:
