@@ -187,7 +187,13 @@ def radiograph(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("curl ")])
 def test_curl_gets_what_it_asks_for(line: str, service: int, radiograph: Path) -> None:
-    words = shlex.split(line.replace("localhost:8000", f"localhost:{service}"))
+    line = line.replace("localhost:8000", f"localhost:{service}")
+    words = shlex.split(line, comments=True)
+    for name in re.findall(
+        r"@([\w.]+)", line
+    ):  # Whatever the example calls the file that it sends.
+        if name != RADIOGRAPH:
+            (radiograph / name).symlink_to(radiograph / RADIOGRAPH)
     asked = [words[0], "--silent", "--show-error", "--fail-with-body", *words[1:]]
     done = subprocess.run(asked, cwd=radiograph, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
