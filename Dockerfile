@@ -1,4 +1,5 @@
-# Targets: `cpu` (the default) and `gpu`. Neither holds torch, pip's cache or a compiler.
+# Targets: `cpu` (the default) and `gpu`. Neither holds torch, an installer, a cache or a compiler.
+# Built and run by scripts/image-check; what is taken from the base and the libraries: deploy/image.
 
 FROM python:3.11-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
@@ -9,6 +10,8 @@ RUN python -m venv --without-pip /opt/venv
 FROM build AS libraries-cpu
 COPY requirements/serve.txt ./
 RUN pip --python /opt/venv/bin/python install --requirement serve.txt
+COPY deploy/image/slim-libraries ./
+RUN ./slim-libraries /opt/venv/lib/python3.11/site-packages
 
 FROM build AS libraries-gpu
 COPY requirements/gpu.txt ./
@@ -24,18 +27,34 @@ COPY service service
 COPY training training
 RUN pip --python /opt/venv/bin/python install --no-deps --prefix /project .
 
-FROM python:3.11-slim-bookworm AS runtime
+FROM python:3.11-slim-bookworm AS base
 RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin cxr
-ENV PATH=/opt/venv/bin:$PATH \
+COPY deploy/image/slim-base /root/
+RUN /root/slim-base
+
+# From nothing, so that what was taken from the base is in no layer.
+FROM scratch AS runtime
+# hadolint ignore=DL3067
+COPY --from=base / /
+COPY deploy/image/entrypoint deploy/image/healthcheck /usr/local/bin/
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
+    LANG=C.UTF-8 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    ORT_DISABLE_TELEMETRY=1 \
     CXR_HOST=0.0.0.0 \
     CXR_PORT=8000
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="CXR Localizer" \
+      org.opencontainers.image.description="Chest X-ray in; thoracic diseases, and where they are, out. For research." \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision="$REVISION"
 WORKDIR /app
 USER 10001:10001
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['CXR_PORT'] + '/readyz', timeout=4)"]
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["healthcheck"]
+ENTRYPOINT ["entrypoint"]
 CMD ["cxr-localizer", "serve"]
 
 FROM runtime AS gpu

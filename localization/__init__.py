@@ -1,5 +1,10 @@
 """Radiograph in, localization out: the one place that knows what a result means."""
 
+import os
+
+# Before ONNX Runtime is loaded: its wheels report each start and each session to their maker.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 from localization.answer import to_answer
 from localization.boxes import Box, find_boxes
 from localization.bundle import BundleRefused, Manifest, ModelBundle, shipped_bundle

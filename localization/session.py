@@ -133,8 +133,13 @@ def _has_exact_int8() -> bool:
     return not flags.isdisjoint(("avx512_vnni", "avx_vnni", "asimddp"))
 
 
+def is_built_in(provider: Provider) -> bool:
+    """Whether the installed ONNX Runtime has an execution provider."""
+    return PROVIDERS[provider] in onnxruntime.get_available_providers()
+
+
 def _require(provider: Provider) -> None:
-    if PROVIDERS[provider] not in onnxruntime.get_available_providers():
+    if not is_built_in(provider):
         raise ProviderUnavailable(
             f"{provider} was asked for, but the installed ONNX Runtime has no such provider: "
             f"{INSTALL_GPU}."

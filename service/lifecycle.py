@@ -4,11 +4,10 @@ import asyncio
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-import onnxruntime
 import structlog
 
 from localization import ModelBundle
-from localization.session import PROVIDERS
+from localization.session import is_built_in
 from service.admission import Admission
 from service.engine import Engine, EngineClosed, load_localizer
 from service.metrics import Metrics
@@ -40,8 +39,7 @@ def open_engine(settings: Settings) -> Engine:
 
     Raises `localization.BundleRefused` and `localization.ProviderUnavailable`.
     """
-    may_be_gpu = PROVIDERS["cuda"] in onnxruntime.get_available_providers()
-    if settings.provider == "cpu" or (settings.provider == "auto" and not may_be_gpu):
+    if settings.provider == "cpu" or (settings.provider == "auto" and not is_built_in("cuda")):
         return ProcessEngine(settings)
     return ThreadEngine(load_localizer(settings, ModelBundle.load(settings.model)), settings)
 

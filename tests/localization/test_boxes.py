@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import ndimage
 
 from localization import find_boxes
+from localization.boxes import WORKING_SIDE, enlarge
 
 ROWS, COLUMNS = 16, 16
 
@@ -75,3 +80,22 @@ def test_a_step_that_found_next_to_nothing_has_no_box() -> None:
     first, second = heatmap_with((2, 2, 3, 3, 1.0)), heatmap_with((10, 10, 3, 3, 0.1))
     boxes = find_boxes(np.maximum(first, second), 160, 160, [0.7], np.stack([first, second]))
     assert [box.step for box in boxes] == [0]
+
+
+@given(
+    heatmap=arrays(np.float32, (6, 6), elements=st.integers(0, 8).map(float)),
+    threshold=st.floats(0.05, 0.95),
+)
+def test_boxes_are_those_of_another_library(heatmap: np.ndarray, threshold: float) -> None:
+    """SciPy labels the same regions, of which corners and peaks follow."""
+    fine = enlarge(heatmap)
+    low, high = float(fine.min()), float(fine.max())
+    expected = []
+    if high > low:
+        labels, count = ndimage.label(fine >= low + threshold * (high - low))
+        peaks = ndimage.maximum(fine, labels, range(1, count + 1))
+        for (rows, columns), peak in zip(ndimage.find_objects(labels), peaks, strict=True):
+            size = columns.stop - columns.start, rows.stop - rows.start
+            expected.append((columns.start, rows.start, *size, float(peak)))
+    boxes = find_boxes(heatmap, WORKING_SIDE, WORKING_SIDE, [threshold])
+    assert {(b.x, b.y, b.width, b.height, b.score) for b in boxes} == set(expected)
