@@ -28,6 +28,12 @@ class Heatmaps(StrEnum):
     none = "none"
 
 
+class Gate(StrEnum):
+    refuse = "refuse"
+    flag = "flag"
+    off = "off"
+
+
 class Boxes(StrEnum):
     positive = "positive"
     all = "all"
@@ -109,6 +115,13 @@ def localize(
     ] = None,
     heatmaps: Annotated[Heatmaps, typer.Option(help="Heat maps in the JSON.")] = Heatmaps.png,
     boxes: Annotated[Boxes, typer.Option(help="Boxes in the JSON.")] = Boxes.positive,
+    gate: Annotated[
+        Gate,
+        typer.Option(
+            help="Refuse what cannot be a frontal chest radiograph and warn of what is doubtful, "
+            "warn of both, or look for neither."
+        ),
+    ] = Gate.refuse,
     model: ModelOption = None,
     provider: ProviderOption = Provider.auto,
 ) -> None:
@@ -129,17 +142,17 @@ def localize(
     if report is not None:
         if overlay is not None:
             _fail("--report holds the pictures that --overlay draws: give one of them.")
-        _write_report(report, files, model, provider, disease or None)
+        _write_report(report, files, model, provider, disease or None, gate)
     localizer = _open_localizer(model, provider)
     refused = False
     for file in files:
         try:
-            radiograph = Radiograph.read(file.read_bytes())
+            radiograph = Radiograph.read(file.read_bytes(), policy=gate.value)
+            localization = localizer.localize(radiograph, gate.value)
         except (OSError, RadiographRefused) as error:
             typer.echo(f"{file}: {error}", err=True)
             refused = True
             continue
-        localization = localizer.localize(radiograph)
         answer = to_answer(
             localization,
             id=str(file),
@@ -278,6 +291,7 @@ def _write_report(
     model: Path | None,
     provider: Provider,
     diseases: list[str] | None,
+    gate: Gate,
 ) -> NoReturn:
     from rich.console import Console
     from rich.progress import track
@@ -290,7 +304,7 @@ def _write_report(
     progress = track(files, "Localizing", console=console, disable=not console.is_terminal)
     try:
         with _clear_errors():
-            refused = write_report(report, progress, localizer, diseases)
+            refused = write_report(report, progress, localizer, diseases, gate.value)
     except OSError as error:
         _fail(f"{report} cannot be written: {error.strerror}.")
     for file in refused:

@@ -52,7 +52,7 @@ def _radiograph(facts: Facts) -> dict[str, Any]:
         "height": facts.height,
         "image_left": facts.image_left,
         "window": facts.window,
-        "typicality": None if facts.typicality is None else round(facts.typicality, 4),
+        "typicality": round(facts.typicality, 4),
         "warnings": [_warning(doubt) for doubt in facts.warnings],
     }
 

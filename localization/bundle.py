@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from localization.appearance import AppearanceLimits
 from localization.diseases import DISEASES
 
 GRAPH = "model.onnx"
@@ -49,6 +50,8 @@ class Manifest(BaseModel):
     """Probability from which a disease counts as found."""
     box_thresholds: dict[str, tuple[Fraction, ...]]
     """Fractions of a heat map's range at which boxes are drawn."""
+    appearance: AppearanceLimits
+    """How untypical or turned a picture may be."""
     calibration: dict[str, Any]
     training: dict[str, Any]
     """The recipe and the data."""

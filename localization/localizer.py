@@ -8,11 +8,12 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from localization.appearance import PRESENTATIONS, doubts_of_picture
 from localization.boxes import Box, find_boxes
 from localization.bundle import BundleRefused, ModelBundle, Precision
 from localization.dicom import ImageLeft
 from localization.diseases import DISEASES
-from localization.gate import Doubt
+from localization.gate import Doubt, Policy, settle
 from localization.radiograph import Format, Radiograph
 from localization.session import Compute, Provider, open_session
 
@@ -32,6 +33,12 @@ class Outputs(NamedTuple):
     """`[batch, 14, rows, columns]`, all steps fused, in [0, 1]."""
     step_heatmaps: NDArray[np.float32]
     """`[batch, steps, 14, rows, columns]`, what each step added, in [0, 1]."""
+    typicality: NDArray[np.float32]
+    """`[batch]`, how much it looks like the training radiographs, in [0, 1]."""
+    presentation: NDArray[np.float32]
+    """`[batch, 4]`, the probabilities of `localization.appearance.PRESENTATIONS`."""
+    tones: NDArray[np.float32]
+    """`[batch, 2]`: standard deviation in levels of 255, and share of pixels at 0 or 255."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,7 @@ class Facts:
     height: int
     image_left: ImageLeft
     window: str | None
-    typicality: float | None
+    typicality: float
     """In [0, 1]: 1 where it is as much like the training radiographs as half of them are."""
     warnings: tuple[Doubt, ...]
 
@@ -107,13 +114,23 @@ class Localizer:
         """Of the graph that runs."""
         return self._session.precision
 
-    def localize(self, radiograph: Radiograph) -> Localization:
-        """Localize one radiograph."""
-        return self.localize_batch([radiograph])[0]
+    def localize(self, radiograph: Radiograph, policy: Policy = "refuse") -> Localization:
+        """Localize one radiograph.
 
-    def localize_batch(self, radiographs: Sequence[Radiograph]) -> list[Localization]:
-        """Localize several radiographs, of any sizes, in one run of the graph."""
-        return self.interpret(radiographs, self.infer(self.prepare(radiographs)))
+        Raises:
+            RadiographRefused: `blank` or `atypical`, by policy.
+        """
+        return self.localize_batch([radiograph], policy)[0]
+
+    def localize_batch(
+        self, radiographs: Sequence[Radiograph], policy: Policy = "refuse"
+    ) -> list[Localization]:
+        """Localize several radiographs, of any sizes, in one run of the graph.
+
+        Raises:
+            RadiographRefused: one of them is `blank` or `atypical`, by policy.
+        """
+        return self.interpret(radiographs, self.infer(self.prepare(radiographs)), policy=policy)
 
     def prepare(self, radiographs: Sequence[Radiograph]) -> NDArray[np.uint8]:
         """Bring radiographs to the graph's input, uint8 `[batch, 1, side, side]`."""
@@ -134,6 +151,7 @@ class Localizer:
         radiographs: Sequence[Radiograph],
         outputs: Outputs,
         boxes: BoxChoice = "all",
+        policy: Policy = "refuse",
     ) -> list[Localization]:
         """Turn a batch's outputs into findings with boxes, in each radiograph's own pixels.
 
@@ -141,17 +159,39 @@ class Localizer:
             radiographs: of the batch.
             outputs: what the graph returned for them.
             boxes: which findings get their boxes: all, the positive ones, or none.
+            policy: towards what does not look like a frontal chest radiograph.
+
+        Raises:
+            RadiographRefused: one of them is `blank` or `atypical`, by policy.
         """
         manifest = self.bundle.manifest
         return [
             Localization(
                 manifest.name,
                 manifest.version,
-                _facts(radiograph),
+                self._facts(radiograph, outputs, row, policy),
                 self._findings(radiograph, outputs, row, boxes),
             )
             for row, radiograph in enumerate(radiographs)
         ]
+
+    def _facts(self, radiograph: Radiograph, outputs: Outputs, row: int, policy: Policy) -> Facts:
+        typicality = float(outputs.typicality[row])
+        doubts = list(radiograph.doubts)
+        if policy != "off":
+            limits = self.bundle.manifest.appearance
+            doubts += doubts_of_picture(
+                outputs.tones[row], typicality, outputs.presentation[row], limits
+            )
+        return Facts(
+            radiograph.format,
+            radiograph.width,
+            radiograph.height,
+            radiograph.image_left,
+            radiograph.window,
+            typicality,
+            settle(doubts, policy),
+        )
 
     def _findings(
         self, radiograph: Radiograph, outputs: Outputs, row: int, boxes: BoxChoice
@@ -180,18 +220,6 @@ class Localizer:
         return Finding(disease, probability, threshold, heatmap, found)
 
 
-def _facts(radiograph: Radiograph) -> Facts:
-    return Facts(
-        radiograph.format,
-        radiograph.width,
-        radiograph.height,
-        radiograph.image_left,
-        radiograph.window,
-        None,
-        radiograph.doubts,
-    )
-
-
 def _verify_shapes(session: onnxruntime.InferenceSession, bundle: ModelBundle) -> None:
     """Compare the graph's own shapes, whose first axis is the free batch, with the manifest."""
     manifest = bundle.manifest
@@ -201,6 +229,9 @@ def _verify_shapes(session: onnxruntime.InferenceSession, bundle: ModelBundle) -
         "probabilities": ("tensor(float)", [count]),
         "heatmaps": ("tensor(float)", [count, rows, columns]),
         "step_heatmaps": ("tensor(float)", [manifest.steps, count, rows, columns]),
+        "typicality": ("tensor(float)", []),
+        "presentation": ("tensor(float)", [len(PRESENTATIONS)]),
+        "tones": ("tensor(float)", [2]),
     }
     nodes = [*session.get_inputs(), *session.get_outputs()]
     found = {node.name: (node.type, list(node.shape[1:])) for node in nodes}

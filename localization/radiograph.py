@@ -15,7 +15,6 @@ from localization.refusal import RadiographRefused
 Format = PictureFormat | Literal["DICOM"]
 
 
-
 # Compared by identity: arrays have no single answer to ==.
 @dataclass(frozen=True, slots=True, eq=False)
 class Radiograph:

@@ -19,7 +19,7 @@ PROVIDERS: dict[Provider, str] = {
 }
 
 INPUT = "radiographs"
-OUTPUTS = ("probabilities", "heatmaps", "step_heatmaps")
+OUTPUTS = ("probabilities", "heatmaps", "step_heatmaps", "typicality", "presentation", "tones")
 
 CPU_INFO = Path("/proc/cpuinfo")
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from localization import Localizer, Radiograph, RadiographRefused
+from localization import Localizer, Policy, Radiograph, RadiographRefused
 from reporting.content import Head, Refused, Sheet, describe, describe_model, printable, refuse
 from reporting.html import HtmlReport
 from reporting.pdf import PdfReport
@@ -39,6 +39,7 @@ def write_report(
     files: Iterable[Path],
     localizer: Localizer,
     diseases: Collection[str] | None = None,
+    policy: Policy = "refuse",
 ) -> list[Refused]:
     """Write what a model says of radiographs.
 
@@ -47,6 +48,7 @@ def write_report(
         files: of radiographs; they are called by their paths, as these are given.
         localizer: says it.
         diseases: the findings to speak of; all where it is None.
+        policy: towards what is no frontal chest radiograph.
 
     Returns:
         The files that could not be localized; the report names them.
@@ -66,7 +68,7 @@ def write_report(
             for file in files:
                 name = printable(str(file))
                 try:
-                    sheet = _sheet(count + 1, name, file, localizer, diseases)
+                    sheet = _sheet(count + 1, name, file, localizer, diseases, policy)
                 except (OSError, RadiographRefused) as error:
                     refused.append(refuse(name, error))
                     report.refuse(refused[-1])
@@ -81,11 +83,16 @@ def write_report(
 
 
 def _sheet(
-    number: int, name: str, file: Path, localizer: Localizer, diseases: Collection[str] | None
+    number: int,
+    name: str,
+    file: Path,
+    localizer: Localizer,
+    diseases: Collection[str] | None,
+    policy: Policy,
 ) -> Sheet:
     if file.stat().st_size > LARGEST_FILE:
         raise RadiographRefused(
             "too-large", f"The file is larger than {LARGEST_FILE} bytes; no radiograph is."
         )
-    radiograph = Radiograph.read(file.read_bytes())
-    return describe(number, name, radiograph, localizer.localize(radiograph), diseases)
+    radiograph = Radiograph.read(file.read_bytes(), policy=policy)
+    return describe(number, name, radiograph, localizer.localize(radiograph, policy), diseases)

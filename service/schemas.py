@@ -76,7 +76,7 @@ class RadiographFacts(BaseModel):
         description="Which side of the patient the image's left is, as the file says."
     )
     window: str | None = Field(description="How a DICOM file's values were shown; in words.")
-    typicality: float | None = Field(
+    typicality: float = Field(
         description="In [0, 1]: how much it is like the radiographs that the model learned from."
     )
     warnings: list[Warning]

@@ -79,7 +79,9 @@ def localize(task: Task, localizer: Localizer, infer: Infer) -> Reply:
     with during("inference"):
         outputs = infer(inputs, alone=task.alone)
     with during("boxes"):
-        (localization,) = localizer.interpret([radiograph], outputs, task.choices.boxes)
+        (localization,) = localizer.interpret(
+            [radiograph], outputs, task.choices.boxes, task.policy
+        )
     with during("encode"):
         body = _encode(localization, task)
     return Reply(

@@ -46,6 +46,10 @@ def _brightness_graph() -> onnx.ModelProto:
         "to_all": np.array([1, count, 1, 1], np.int64),
         "image_axes": np.array([1, 2, 3], np.int64),
         "step_axis": np.array([1], np.int64),
+        "upright": np.array([1, 0, 0, 0], np.float32).reshape(1, 4),
+        "contrasty": np.array([60, 0], np.float32).reshape(1, 2),
+        "zero": np.array(0, np.float32),
+        "certain": np.array(1, np.float32),
     }
     nodes = [
         helper.make_node("Cast", ["radiographs"], ["floats"], to=TensorProto.FLOAT),
@@ -58,11 +62,20 @@ def _brightness_graph() -> onnx.ModelProto:
         helper.make_node("ReduceMean", ["unit", "image_axes"], ["mean"], keepdims=0),
         helper.make_node("Unsqueeze", ["mean", "step_axis"], ["column"]),
         helper.make_node("Mul", ["column", "shares"], ["probabilities"]),
+        # Whatever it is shown looks typical, upright and full of contrast.
+        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+        helper.make_node("Add", ["nothing", "certain"], ["typicality"]),
+        helper.make_node("Mul", ["column", "zero"], ["nothings"]),
+        helper.make_node("Add", ["nothings", "upright"], ["presentation"]),
+        helper.make_node("Add", ["nothings", "contrasty"], ["tones"]),
     ]
     shapes = {
         "probabilities": [count],
         "heatmaps": [count, CELLS, CELLS],
         "step_heatmaps": [1, count, CELLS, CELLS],
+        "typicality": [],
+        "presentation": [4],
+        "tones": [2],
     }
     graph = helper.make_graph(
         nodes,
@@ -89,6 +102,7 @@ def _manifest(folder: Path) -> dict[str, object]:
         "steps": 1,
         "operating_points": dict.fromkeys(DISEASES, 0.2),
         "box_thresholds": {disease: [60 / 255, 180 / 255] for disease in DISEASES},
+        "appearance": {"refused": 0.0, "doubtful": 0.0, "presentation": 1.0},
         "calibration": {},
         "training": {},
     }

@@ -8,9 +8,12 @@ import torch
 from numpy.typing import NDArray
 
 from localization import DISEASES, Compute, Localizer, Manifest, ModelBundle
+from localization.appearance import AppearanceLimits
 from localization.boxes import PUBLISHED_THRESHOLDS
 from localization.bundle import GRAPH, MANIFEST, sha256, write_manifest
-from training import box_thresholds, heat_setting
+from localization.session import OUTPUTS
+from training import appearance, box_thresholds, heat_setting
+from training.appearance import choose_limits, fit_appearance
 from training.augmentation import enlarge
 from training.box_thresholds import choose_box_thresholds
 from training.calibration import Calibration, calibrate, expected_calibration_error
@@ -78,7 +81,9 @@ def export(
         setting = choose_heat_setting(targets, evidence, maps, labels)
     heat = HeatMaps(fit_heat(maps, labels, setting))
     folder.mkdir(parents=True, exist_ok=True)
-    served = ServedNetwork(network, side, calibration, heat, recipe.mining)
+    training = open_part(data, "training", recipe.side, cache)
+    look = fit_appearance(network, side, training)
+    served = ServedNetwork(network, side, calibration, heat, look, recipe.mining)
     write_graph(served, recipe.side, folder / GRAPH)
     save_network(recipe, network, folder / WEIGHTS)
     cells = side // recipe.network.stride
@@ -93,13 +98,17 @@ def export(
         steps=1 if recipe.mining is None else 1 + recipe.mining.steps,
         operating_points=dict(zip(DISEASES, calibration.threshold.round(6).tolist(), strict=True)),
         box_thresholds=dict.fromkeys(DISEASES, PUBLISHED_THRESHOLDS),
+        appearance=AppearanceLimits(refused=0, doubtful=0, presentation=1),
         calibration=_describe_calibration(calibration, setting, logits, labels),
         training=_describe_training(recipe, data),
     )
     write_manifest(manifest, folder)
     localizer = Localizer(ModelBundle.load(folder), Compute("cpu"))
-    cuts = choose_box_thresholds(localizer, data)
-    write_manifest(manifest.model_copy(update={"box_thresholds": cuts}), folder)
+    chosen = {
+        "box_thresholds": choose_box_thresholds(localizer, data),
+        "appearance": choose_limits(localizer, validation),
+    }
+    write_manifest(manifest.model_copy(update=chosen), folder)
     if not (folder / CARD).exists():
         (folder / CARD).write_text(_begin_card(manifest))
     return ModelBundle.load(folder)
@@ -129,7 +138,7 @@ def write_graph(served: ServedNetwork, side: int, file: Path) -> None:
         (example,),
         file,
         input_names=["radiographs"],
-        output_names=["probabilities", "heatmaps", "step_heatmaps"],
+        output_names=list(OUTPUTS),
         dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=1024)},),
         external_data=False,
         dynamo=True,
@@ -172,6 +181,7 @@ def _describe_calibration(
         "heat": setting._asdict(),
         "heat_chosen_by": heat_setting.RULE,
         "box_thresholds": box_thresholds.RULE,
+        "appearance": appearance.RULE,
         "scale": calibration.scale.round(6).tolist(),
         "offset": calibration.offset.round(6).tolist(),
         "expected_calibration_error": {

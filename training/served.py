@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from training.appearance import Appearance, AppearanceMeasure
 from training.augmentation import enlarge
 from training.calibration import Calibration
 from training.heat import HeatMaps
@@ -25,6 +26,7 @@ class ServedNetwork(nn.Module):
         side: of the network's input, in pixels.
         calibration: of its logits.
         heat: how its evidence becomes heat maps.
+        appearance: how the radiographs that it learned from look to it.
         mining: what is hidden, and how often; without it, one look is all.
     """
 
@@ -34,10 +36,12 @@ class ServedNetwork(nn.Module):
         side: int,
         calibration: Calibration,
         heat: HeatMaps,
+        appearance: Appearance,
         mining: MiningRecipe | None = None,
     ) -> None:
         super().__init__()
         self.network, self.side, self.heat, self.mining = network.eval(), side, heat, mining
+        self.appearance = AppearanceMeasure(appearance)
         self.scale: Tensor
         self.offset: Tensor
         self.threshold: Tensor
@@ -45,18 +49,24 @@ class ServedNetwork(nn.Module):
         self.register_buffer("offset", torch.tensor(calibration.offset).float())
         self.register_buffer("threshold", torch.tensor(calibration.threshold).float())
 
-    def forward(self, radiographs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, radiographs: Tensor) -> tuple[Tensor, ...]:
         """Localize a batch.
 
         Args:
             radiographs: uint8 `[batch, 1, side, side]`, as `localization` prepares them.
 
         Returns:
-            `probabilities` `[batch, 14]` of the unhidden look, `heatmaps` `[batch, 14, rows,
-            columns]` fused from all looks, and `step_heatmaps` `[batch, looks, 14, rows,
-            columns]`, what each look added; float32 in [0, 1].
+            `probabilities` `[batch, 14]` of the unhidden look; `heatmaps` `[batch, 14, rows,
+            columns]` fused from all looks; `step_heatmaps` `[batch, looks, 14, rows, columns]`,
+            what each look added; `typicality` `[batch]`, `presentation` `[batch, 4]` and `tones`
+            `[batch, 2]` (see `training.appearance`); float32.
         """
         logits, maps, features = self.network.look_twice(enlarge(radiographs, self.side))
+        return *self._localize(logits, maps, features), *self.appearance(radiographs, features)
+
+    def _localize(
+        self, logits: Tensor, maps: Tensor, features: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         probabilities = self._probabilities(logits)
         surroundings = self.heat.surroundings(maps)
         heatmaps = self.heat(maps, surroundings)
