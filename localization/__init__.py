@@ -13,6 +13,7 @@ from localization.localizer import (
     Outputs,
 )
 from localization.overlay import draw_overlay
+from localization.picture import to_picture
 from localization.radiograph import Radiograph
 from localization.refusal import RadiographRefused
 from localization.session import Compute, ProviderUnavailable
@@ -38,4 +39,5 @@ __all__ = [
     "find_boxes",
     "shipped_bundle",
     "to_answer",
+    "to_picture",
 ]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localization.localizer import Finding, Localization
+from localization.picture import to_picture
 from localization.radiograph import Radiograph
 
 COLOURS = ((80, 80, 255), (80, 220, 80), (255, 160, 60), (60, 220, 255))
@@ -15,7 +16,6 @@ COLOURS = ((80, 80, 255), (80, 220, 80), (255, 160, 60), (60, 220, 255))
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 OPACITY = 0.45
-LONGEST_SIDE = 1024
 
 
 def draw_overlay(
@@ -32,12 +32,11 @@ def draw_overlay(
             point, or the most probable one where none does.
 
     Returns:
-        A PNG, its longer side at most `LONGEST_SIDE` pixels.
+        A PNG, its longer side at most `picture.LONGEST_SIDE` pixels.
     """
     drawn = _findings(localization, diseases)
-    scale = min(1.0, LONGEST_SIDE / max(radiograph.width, radiograph.height))
-    size = (max(1, round(radiograph.width * scale)), max(1, round(radiograph.height * scale)))
-    gray = cv2.resize(radiograph.pixels, size, interpolation=cv2.INTER_AREA)
+    gray = to_picture(radiograph.pixels)
+    scale = max(gray.shape) / max(radiograph.width, radiograph.height)
     canvas = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
     if drawn:
         canvas = _blend(canvas, drawn[0].heatmap)

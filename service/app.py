@@ -11,6 +11,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from service.engine import Engine
 from service.lifecycle import Lifecycle
 from service.observation import ObserveRequests
+from service.page_files import router as page
 from service.problems import install_problem_handlers
 from service.routes import router
 from service.settings import Settings
@@ -39,6 +40,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
     )
     app.state.lifecycle = lifecycle
     app.include_router(router)
+    app.include_router(page)
     install_problem_handlers(app)
     # At the lowest level an answer shrinks to less than half; higher ones gain little.
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=1)
