@@ -15,6 +15,8 @@ const PROMISE = $("summary").textContent;
 
 /** The radiograph that is shown, if any. */
 let shown = null;
+/** Whether the model's name was kept back for want of a key. */
+let nameless = false;
 /** The disease that was chosen; it stays from one radiograph to the next. */
 let disease = null;
 
@@ -62,7 +64,7 @@ function tell(radiograph) {
 }
 
 function showKeyForm() {
-  const locked = radiographs.all.some(({ state }) => state.name === "locked");
+  const locked = nameless || radiographs.all.some(({ state }) => state.name === "locked");
   const form = $("key-form");
   if (locked === !form.hidden) return;
   form.hidden = !locked;
@@ -89,7 +91,7 @@ function showNothing() {
   view.close();
   $("view").removeAttribute("tabindex");
   $("caption").textContent = "";
-  $("summary").textContent = shown?.problem ? "There are none." : PROMISE;
+  $("summary").textContent = shown?.problem ? "Not looked for: the file was not localized." : PROMISE;
   $("findings").replaceChildren();
   $("warnings").hidden = $("side-left").hidden = $("side-right").hidden = true;
 }
@@ -205,6 +207,8 @@ function listenToKey() {
     event.preventDefault();
     useKey($("key").value);
     $("key").value = "";
+    $("key-hint").textContent = "That key was not accepted.";
+    nameless = false;
     radiographs.unlock();
     showModel();
   });
@@ -215,9 +219,11 @@ async function showModel() {
   try {
     const { name, version } = await askModel();
     $("model").textContent = `${name} ${version}`;
-  } catch {
+  } catch (problem) {
     $("model").textContent = "not known yet";
+    nameless = problem.status === 401;
   }
+  showKeyForm();
 }
 
 listenToControls();

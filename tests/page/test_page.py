@@ -94,6 +94,7 @@ def test_a_broken_file_is_refused_in_the_services_words(page: Page, broken: Path
     expect(page.locator("#refusal-title")).to_have_text(problem["title"])
     expect(page.locator("#refusal-detail")).to_have_text(problem["detail"])
     expect(page.locator("#status")).to_contain_text(problem["detail"])
+    expect(page.locator("#summary")).to_contain_text("not localized")
     expect(page.locator("#again")).to_be_hidden()  # the same file would fare no better
     expect(page.locator(".finding")).to_have_count(0)
 
@@ -283,8 +284,13 @@ def test_an_access_key_is_asked_for_and_never_stored(page: Page, png: Path) -> N
             route.fulfill(status=401)
 
     page.route(LOCALIZE, guard)
+    page.route("**/model", guard)
     expect(page.locator("#key-form")).to_be_hidden()
     page.locator("#files-input").set_input_files([png, png])
+    expect(page.locator("#key")).to_be_focused()
+    page.keyboard.type("open barley")
+    page.keyboard.press("Enter")
+    expect(page.locator("#key-form")).to_contain_text("not accepted")
     expect(page.locator("#key")).to_be_focused()
     page.keyboard.type("open sesame")
     page.keyboard.press("Enter")
@@ -321,6 +327,27 @@ def tab_to(page: Page, name: str) -> None:
         if name in focused:
             return
     raise AssertionError(f"Tab never came to {name}")
+
+
+def test_the_wheel_zooms_where_the_pointer_is(page: Page, png: Path) -> None:
+    localize(page, png)
+    before = rectangle(page, "#stage")
+    x, y = before["x"] + 0.3 * before["width"], before["y"] + 0.6 * before["height"]
+    page.mouse.move(x, y)
+    page.mouse.wheel(0, -600)
+    page.wait_for_function(f"document.getElementById('stage').clientWidth > {before['width']} + 1")
+    after = rectangle(page, "#stage")
+    assert (x - after["x"]) / after["width"] == pytest.approx(0.3, abs=0.01)
+    assert (y - after["y"]) / after["height"] == pytest.approx(0.6, abs=0.01)
+    page.locator("#zoom-fit").click()
+    assert rectangle(page, "#stage") == pytest.approx(before)
+
+
+def test_nothing_jumps_when_the_answer_comes(page: Page, png: Path) -> None:
+    places = ("#view", "#controls", "#choose", "#findings-heading")
+    before = [rectangle(page, place) for place in places]
+    localize(page, png)
+    assert [rectangle(page, place) for place in places] == before
 
 
 def test_two_fingers_zoom(open_page: OpenPage, png: Path) -> None:
