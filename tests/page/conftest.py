@@ -31,7 +31,8 @@ def url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session")
+# Playwright occupies the thread's event loop: no longer than for these tests.
+@pytest.fixture(scope="module")
 def chrome() -> Iterator[Browser]:
     with page_helpers.browser() as chrome:
         yield chrome

@@ -290,6 +290,7 @@ def test_an_access_key_is_asked_for_and_never_stored(page: Page, png: Path) -> N
     expect(page.locator("#key")).to_be_focused()
     page.keyboard.type("open barley")
     page.keyboard.press("Enter")
+    expect(page.locator("#files .state")).to_have_text(["Needs an access key"] * 2)
     expect(page.locator("#key-form")).to_contain_text("not accepted")
     expect(page.locator("#key")).to_be_focused()
     page.keyboard.type("open sesame")
