@@ -18,6 +18,7 @@ from localization.localizer import (
     Outputs,
 )
 from localization.overlay import draw_overlay, overlay_pixels
+from localization.picture import to_picture
 from localization.radiograph import Radiograph
 from localization.refusal import RadiographRefused
 from localization.session import Compute, ProviderUnavailable
@@ -44,4 +45,5 @@ __all__ = [
     "overlay_pixels",
     "shipped_bundle",
     "to_answer",
+    "to_picture",
 ]

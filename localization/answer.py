@@ -22,6 +22,8 @@ def to_answer(
     heatmaps: HeatmapChoice = "png",
     boxes: BoxChoice = "positive",
     diseases: Collection[str] | None = None,
+    steps: bool = False,
+    picture: NDArray[np.uint8] | None = None,
 ) -> dict[str, Any]:
     """The JSON document of a localization.
 
@@ -32,21 +34,23 @@ def to_answer(
             [0, 1]; or `none`.
         boxes: of the findings that reach their operating point, of all, or none.
         diseases: the findings to give; all 14 where it is None.
+        steps: give the heat map of each mining step, too, in the encoding of `heatmaps`.
+        picture: the radiograph as shown, uint8 `[height, width]`; left out where it is None.
     """
     return {
         "id": id,
         "model": {"name": localization.model_name, "version": localization.model_version},
-        "radiograph": _radiograph(localization.radiograph),
+        "radiograph": _radiograph(localization.radiograph, picture),
         "findings": [
-            _finding(finding, heatmaps, boxes)
+            _finding(finding, heatmaps, boxes, steps)
             for finding in localization.findings
             if diseases is None or finding.disease in diseases
         ],
     }
 
 
-def _radiograph(facts: Facts) -> dict[str, Any]:
-    return {
+def _radiograph(facts: Facts, picture: NDArray[np.uint8] | None) -> dict[str, Any]:
+    answer: dict[str, Any] = {
         "format": facts.format,
         "width": facts.width,
         "height": facts.height,
@@ -55,13 +59,18 @@ def _radiograph(facts: Facts) -> dict[str, Any]:
         "typicality": round(facts.typicality, 4),
         "warnings": [_warning(doubt) for doubt in facts.warnings],
     }
+    if picture is not None:
+        answer["picture"] = _image(picture)
+    return answer
 
 
 def _warning(doubt: Doubt) -> dict[str, Any]:
     return {"code": doubt.code, "detail": doubt.sentence, "evidence": dict(doubt.evidence)}
 
 
-def _finding(finding: Finding, heatmaps: HeatmapChoice, boxes: BoxChoice) -> dict[str, Any]:
+def _finding(
+    finding: Finding, heatmaps: HeatmapChoice, boxes: BoxChoice, steps: bool
+) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "disease": finding.disease,
         "probability": round(finding.probability, 6),
@@ -70,6 +79,8 @@ def _finding(finding: Finding, heatmaps: HeatmapChoice, boxes: BoxChoice) -> dic
     }
     if heatmaps != "none":
         answer["heatmap"] = _heatmap(finding.heatmap, heatmaps)
+        if steps:
+            answer["steps"] = [_heatmap(step, heatmaps) for step in finding.step_heatmaps]
     if boxes != "none":
         shown = finding.boxes if boxes == "all" or finding.positive else ()
         answer["boxes"] = [_box(box) for box in shown]
@@ -77,19 +88,22 @@ def _finding(finding: Finding, heatmaps: HeatmapChoice, boxes: BoxChoice) -> dic
 
 
 def _heatmap(heatmap: NDArray[np.float32], encoding: Literal["png", "values"]) -> dict[str, Any]:
+    if encoding == "png":
+        return _image(np.rint(heatmap * 255).astype(np.uint8))
     rows, columns = heatmap.shape
     return {
-        "encoding": encoding,
+        "encoding": "values",
         "width": columns,
         "height": rows,
-        "data": _png(heatmap) if encoding == "png" else heatmap.round(4).tolist(),
+        "data": heatmap.round(4).tolist(),
     }
 
 
-def _png(heatmap: NDArray[np.float32]) -> str:
-    pixels = np.rint(heatmap * 255).astype(np.uint8)
+def _image(pixels: NDArray[np.uint8]) -> dict[str, Any]:
+    height, width = pixels.shape
     _, encoded = cv2.imencode(".png", pixels)
-    return base64.b64encode(encoded.tobytes()).decode("ascii")
+    data = base64.b64encode(encoded.tobytes()).decode("ascii")
+    return {"encoding": "png", "width": width, "height": height, "data": data}
 
 
 def _box(box: Box) -> dict[str, Any]:

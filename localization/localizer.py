@@ -52,6 +52,8 @@ class Finding:
     heatmap: NDArray[np.float32]
     """`[rows, columns]` over the whole radiograph, in [0, 1]."""
     boxes: tuple[Box, ...]
+    step_heatmaps: NDArray[np.float32]
+    """`[steps, rows, columns]`, what each mining step added to the heat map, in [0, 1]."""
 
     @property
     def positive(self) -> bool:
@@ -208,6 +210,7 @@ class Localizer:
         probability = float(outputs.probabilities[row, index])
         threshold = manifest.operating_points[disease]
         heatmap = outputs.heatmaps[row, index]
+        step_heatmaps = outputs.step_heatmaps[row, :, index]
         found: tuple[Box, ...] = ()
         if boxes == "all" or (boxes == "positive" and probability >= threshold):
             found = find_boxes(
@@ -215,9 +218,9 @@ class Localizer:
                 radiograph.width,
                 radiograph.height,
                 manifest.box_thresholds[disease],
-                outputs.step_heatmaps[row, :, index],
+                step_heatmaps,
             )
-        return Finding(disease, probability, threshold, heatmap, found)
+        return Finding(disease, probability, threshold, heatmap, found, step_heatmaps)
 
 
 def _verify_shapes(session: onnxruntime.InferenceSession, bundle: ModelBundle) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localization.localizer import Finding, Localization
+from localization.picture import LONGEST_SIDE, to_picture
 from localization.radiograph import Radiograph
 
 COLOURS = ((80, 80, 255), (80, 220, 80), (255, 160, 60), (60, 220, 255))
@@ -15,7 +16,6 @@ COLOURS = ((80, 80, 255), (80, 220, 80), (255, 160, 60), (60, 220, 255))
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 OPACITY = 0.45
-LONGEST_SIDE = 1024
 
 
 def draw_overlay(
@@ -32,7 +32,7 @@ def draw_overlay(
             point, or the most probable one where none does.
 
     Returns:
-        A PNG, its longer side at most `LONGEST_SIDE` pixels.
+        A PNG, its longer side at most `picture.LONGEST_SIDE` pixels.
     """
     _, encoded = cv2.imencode(".png", overlay_pixels(radiograph, localization, diseases))
     return encoded.tobytes()
@@ -56,9 +56,8 @@ def overlay_pixels(
         named: whether the names of the findings stand in the picture.
     """
     drawn = _findings(localization, diseases)
-    scale = min(1.0, longest_side / max(radiograph.width, radiograph.height))
-    size = (max(1, round(radiograph.width * scale)), max(1, round(radiograph.height * scale)))
-    gray = cv2.resize(radiograph.pixels, size, interpolation=cv2.INTER_AREA)
+    gray = to_picture(radiograph.pixels, longest_side)
+    scale = max(gray.shape) / max(radiograph.width, radiograph.height)
     canvas = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
     if drawn:
         canvas = _blend(canvas, drawn[0].heatmap)

@@ -13,6 +13,7 @@ from service.documentation import describe_keys
 from service.engine import Engine
 from service.lifecycle import Lifecycle
 from service.observation import ObserveRequests
+from service.page_files import router as page
 from service.problems import install_problem_handlers
 from service.routes import metrics_router, router
 from service.security_headers import SecurityHeaders
@@ -55,6 +56,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
     add_docs(app)
     if keys is not None:
         describe_keys(app)
+    app.include_router(page)
     install_problem_handlers(app)
     # At the lowest level an answer shrinks to less than half; higher ones gain little.
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=1)

@@ -70,7 +70,7 @@ async def localize(
     data = await read_upload(request, lifecycle.settings.max_upload_bytes)
     task = Task(
         data,
-        Choices(parameters.heatmaps, parameters.boxes, parameters.diseases),
+        Choices(**parameters.model_dump()),
         correlation_id.get() or "",
         lifecycle.settings.max_pixels,
         lifecycle.settings.gate,
@@ -96,6 +96,13 @@ async def localize(
         "model_version": reply.model_version,
     }
     return Response(reply.body, media_type="application/json")
+
+
+@router.get("/model", tags=["localization"])
+async def model(request: Request) -> schemas.Model:
+    """Name the model that answers now."""
+    manifest = _lifecycle(request).engine.model.manifest
+    return schemas.Model(name=manifest.name, version=manifest.version)
 
 
 @router.get("/healthz", tags=["probes"])

@@ -47,6 +47,12 @@ class LocalizeParameters(BaseModel):
     diseases: Annotated[list[Disease] | None, BeforeValidator(_split_commas)] = Field(
         None, description="The diseases to answer for, repeated or with commas; all by default."
     )
+    steps: bool = Field(
+        False, description="Give the heat map of each mining step, too: what that step added."
+    )
+    picture: Literal["png", "none"] = Field(
+        "none", description="The radiograph as the model saw it, to draw the findings on."
+    )
 
 
 class Model(BaseModel):
@@ -66,6 +72,15 @@ class Warning(BaseModel):
     )
 
 
+class Picture(BaseModel):
+    """The whole radiograph as it is shown, its longer side at most 1024 pixels."""
+
+    encoding: Literal["png"]
+    width: int
+    height: int
+    data: str = Field(description="Base64 of an 8-bit grayscale PNG.")
+
+
 class RadiographFacts(BaseModel):
     """The radiograph as it was sent."""
 
@@ -80,6 +95,7 @@ class RadiographFacts(BaseModel):
         description="In [0, 1]: how much it is like the radiographs that the model learned from."
     )
     warnings: list[Warning]
+    picture: Picture | None = Field(None, description="Absent for `picture=none`.")
 
 
 class HeatmapPng(BaseModel):
@@ -120,6 +136,9 @@ class Finding(BaseModel):
     positive: bool
     heatmap: HeatmapPng | HeatmapValues | None = Field(
         None, description="Absent for `heatmaps=none`."
+    )
+    steps: list[HeatmapPng] | list[HeatmapValues] | None = Field(
+        None, description="Only for `steps=true`; absent for `heatmaps=none`."
     )
     boxes: list[Box] | None = Field(None, description="Absent for `boxes=none`.")
 

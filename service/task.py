@@ -9,7 +9,15 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from localization import Localization, Localizer, Outputs, Policy, Radiograph, to_answer
+from localization import (
+    Localization,
+    Localizer,
+    Outputs,
+    Policy,
+    Radiograph,
+    to_answer,
+    to_picture,
+)
 from service.timeline import Timeline
 
 STAGES = ("decode", "inference", "boxes", "encode")
@@ -23,6 +31,8 @@ class Choices:
     heatmaps: Literal["png", "values", "none"]
     boxes: Literal["positive", "all", "none"]
     diseases: Sequence[str] | None
+    steps: bool = False
+    picture: Literal["png", "none"] = "none"
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,7 @@ def localize(task: Task, localizer: Localizer, infer: Infer) -> Reply:
             [radiograph], outputs, task.choices.boxes, task.policy
         )
     with during("encode"):
-        body = _encode(localization, task)
+        body = _encode(radiograph, localization, task)
     return Reply(
         body,
         localization.radiograph.format,
@@ -95,14 +105,17 @@ def localize(task: Task, localizer: Localizer, infer: Infer) -> Reply:
     )
 
 
-def _encode(localization: Localization, task: Task) -> bytes:
+def _encode(radiograph: Radiograph, localization: Localization, task: Task) -> bytes:
+    choices = task.choices
     return orjson.dumps(
         to_answer(
             localization,
             id=task.request_id,
-            heatmaps=task.choices.heatmaps,
-            boxes=task.choices.boxes,
-            diseases=task.choices.diseases,
+            heatmaps=choices.heatmaps,
+            boxes=choices.boxes,
+            diseases=choices.diseases,
+            steps=choices.steps,
+            picture=to_picture(radiograph.pixels) if choices.picture == "png" else None,
         )
     )
 

@@ -3,11 +3,12 @@
 import base64
 import io
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from localization import DISEASES
+from localization import DISEASES, Radiograph
 from service.schemas import Answer
 
 CONTENT_TYPES = {
@@ -147,3 +148,42 @@ def test_an_answer_is_compressed_for_who_asks(client: TestClient, png: bytes) ->
     assert small.headers["content-encoding"] == "gzip"
     assert int(small.headers["content-length"]) < int(plain.headers["content-length"])
     assert small.json()["findings"] == plain.json()["findings"]
+
+
+@pytest.mark.parametrize("encoding", ["png", "values"])
+def test_steps_come_in_the_encoding_of_the_heat_maps(
+    client: TestClient, png: bytes, encoding: str
+) -> None:
+    answer = client.post(f"/localize?steps=true&heatmaps={encoding}", content=png).json()
+    Answer.model_validate(answer, strict=True)
+    for finding in answer["findings"]:
+        # The tiny model has one step, whose map is the fused one.
+        assert finding["steps"] == [finding["heatmap"]]
+
+
+@pytest.mark.parametrize("image_format", CONTENT_TYPES)
+def test_the_picture_is_the_radiograph_as_the_model_saw_it(
+    client: TestClient, radiographs: dict[str, bytes], image_format: str
+) -> None:
+    data = radiographs[image_format]
+    answer = client.post("/localize?picture=png", content=data).json()
+    Answer.model_validate(answer, strict=True)
+    picture = answer["radiograph"]["picture"]
+    with Image.open(io.BytesIO(base64.b64decode(picture["data"]))) as image:
+        assert (image.format, image.mode) == ("PNG", "L")
+        assert image.size == (picture["width"], picture["height"]) == (96, 64)
+        np.testing.assert_array_equal(np.asarray(image), Radiograph.read(data).pixels)
+
+
+def test_steps_and_picture_come_only_where_they_are_asked_for(
+    client: TestClient, png: bytes
+) -> None:
+    answer = client.post("/localize", content=png).json()
+    assert "picture" not in answer["radiograph"]
+    assert not any("steps" in finding for finding in answer["findings"])
+    bare = client.post("/localize?steps=true&heatmaps=none", content=png).json()
+    assert not any("steps" in finding for finding in bare["findings"])
+
+
+def test_the_model_is_named_without_a_radiograph(client: TestClient) -> None:
+    assert client.get("/model").json() == {"name": "tiny", "version": "1"}

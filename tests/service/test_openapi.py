@@ -28,7 +28,7 @@ def test_every_way_to_send_a_radiograph_is_described(client: TestClient) -> None
 
 def test_the_choices_are_listed(client: TestClient) -> None:
     parameters = {each["name"]: each for each in localize_operation(client)["parameters"]}
-    assert set(parameters) == {"heatmaps", "boxes", "diseases"}
+    assert set(parameters) == {"heatmaps", "boxes", "diseases", "steps", "picture"}
     assert parameters["heatmaps"]["schema"]["enum"] == ["png", "values", "none"]
     assert list(DISEASES) in [
         option["items"]["enum"]
