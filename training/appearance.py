@@ -132,7 +132,7 @@ def fit_appearance(
     values = (upright - mean) / deviation
     _, sizes, components = np.linalg.svd(values, full_matrices=False)
     count = min(COMPONENTS, min(values.shape) // 2)
-    components, spread = components[:count], sizes[:count] / np.sqrt(len(values))
+    components, spread = components[:count], sizes[:count] / np.float32(len(values) ** 0.5)
     along = values @ components.T
     distances = _distance(*(torch.tensor(each) for each in (values, along, spread)))
     others = [

@@ -42,7 +42,14 @@ class Graph:
         if 0 in values:
             raise ValueError("a zero")
         rows = values.astype(np.float32)[:, None]
-        return Outputs(rows, rows[..., None, None] + 1, rows[..., None, None, None] + 2)
+        return Outputs(
+            rows,
+            rows[..., None, None] + 1,
+            rows[..., None, None, None] + 2,
+            values.astype(np.float32),
+            rows,
+            rows,
+        )
 
 
 def value_of(outputs: Outputs) -> int:
