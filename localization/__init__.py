@@ -4,6 +4,7 @@ from localization.answer import to_answer
 from localization.boxes import Box, find_boxes
 from localization.bundle import BundleRefused, Manifest, ModelBundle, shipped_bundle
 from localization.diseases import DISEASES
+from localization.field import Field, find_field
 from localization.gate import Doubt, Policy
 from localization.localizer import (
     Facts,
@@ -24,6 +25,7 @@ __all__ = [
     "Compute",
     "Doubt",
     "Facts",
+    "Field",
     "Finding",
     "Localization",
     "Localizer",
@@ -36,6 +38,7 @@ __all__ = [
     "RadiographRefused",
     "draw_overlay",
     "find_boxes",
+    "find_field",
     "shipped_bundle",
     "to_answer",
 ]

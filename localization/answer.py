@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Collection
+from dataclasses import asdict
 from typing import Any, Literal
 
 import cv2
@@ -50,6 +51,7 @@ def _radiograph(facts: Facts) -> dict[str, Any]:
         "format": facts.format,
         "width": facts.width,
         "height": facts.height,
+        "field": asdict(facts.field),
         "image_left": facts.image_left,
         "window": facts.window,
         "typicality": None if facts.typicality is None else round(facts.typicality, 4),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from localization.boxes import Box, find_boxes
 from localization.bundle import BundleRefused, ModelBundle, Precision
 from localization.diseases import DISEASES
+from localization.field import Field
 from localization.gate import Doubt
 from localization.radiograph import Format, ImageLeft, Radiograph
 from localization.session import Compute, Provider, open_session
@@ -42,7 +43,7 @@ class Finding:
     threshold: float
     """The disease's operating point."""
     heatmap: NDArray[np.float32]
-    """`[rows, columns]` over the whole radiograph, in [0, 1]."""
+    """`[rows, columns]` over the radiograph's field, in [0, 1]."""
     boxes: tuple[Box, ...]
 
     @property
@@ -58,6 +59,8 @@ class Facts:
     format: Format
     width: int
     height: int
+    field: Field
+    """The part that was localized, which the heat maps cover."""
     image_left: ImageLeft
     window: str | None
     typicality: float | None
@@ -171,10 +174,11 @@ class Localizer:
         if boxes == "all" or (boxes == "positive" and probability >= threshold):
             found = find_boxes(
                 heatmap,
-                radiograph.width,
-                radiograph.height,
+                radiograph.field.width,
+                radiograph.field.height,
                 manifest.box_thresholds[disease],
                 outputs.step_heatmaps[row, :, index],
+                (radiograph.field.x, radiograph.field.y),
             )
         return Finding(disease, probability, threshold, heatmap, found)
 
@@ -184,6 +188,7 @@ def _facts(radiograph: Radiograph) -> Facts:
         radiograph.format,
         radiograph.width,
         radiograph.height,
+        radiograph.field,
         radiograph.image_left,
         radiograph.window,
         None,

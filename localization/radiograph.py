@@ -1,6 +1,6 @@
 """Bytes of a PNG, JPEG or DICOM file in, the radiograph as a person would see it out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Literal, Self
 
@@ -12,6 +12,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from localization.dicom import read_dicom
+from localization.field import Field, find_field
 from localization.gate import Doubt, Policy
 from localization.levels import to_levels
 from localization.plain_png import decode_plain_png
@@ -50,6 +51,8 @@ class Radiograph:
     """How a DICOM file's values became levels, in words; None for pictures, which need none."""
     doubts: tuple[Doubt, ...] = ()
     """What the answer warns of, as far as the file itself tells."""
+    exposed: Field | None = None
+    """The part within borders; None for the whole image."""
 
     @property
     def width(self) -> int:
@@ -61,6 +64,11 @@ class Radiograph:
         """Pixels from top to bottom."""
         return int(self.pixels.shape[0])
 
+    @property
+    def field(self) -> Field:
+        """What a model sees of it, and its heat maps cover."""
+        return self.exposed or Field.whole(self.pixels)
+
     @classmethod
     def read(cls, data: bytes, *, max_pixels: int = 50_000_000, policy: Policy = "refuse") -> Self:
         """Read a PNG, JPEG or DICOM file, told apart by its first bytes alone.
@@ -68,6 +76,7 @@ class Radiograph:
         8-bit pictures keep their levels. 16-bit pictures have no display window, so they are
         shown linearly from their darkest to their brightest pixel. Transparency lies over black.
         A gray picture in colour channels becomes gray; DICOM is shown through its own window.
+        Its field is looked for: see `find_field`.
 
         Args:
             data: the whole file.
@@ -81,6 +90,11 @@ class Radiograph:
                 `no-pixels`, `modality`, `multi-frame`, `photometric`, `transfer-syntax`,
                 `bit-depth`, `window`.
         """
+        radiograph = cls._decode(data, max_pixels, policy)
+        return replace(radiograph, exposed=find_field(radiograph.pixels))
+
+    @classmethod
+    def _decode(cls, data: bytes, max_pixels: int, policy: Policy) -> Self:
         if not data:
             raise RadiographRefused("empty", "The file is empty.")
         if data.startswith(PNG_SIGNATURE):
@@ -95,8 +109,8 @@ class Radiograph:
         )
 
     def at_side(self, side: int) -> NDArray[np.uint8]:
-        """The radiograph as a model sees it: uint8 `[side, side]`, see `to_side`."""
-        return to_side(self.pixels, side)
+        """Its field as a model sees it: uint8 `[side, side]`, see `to_side`."""
+        return to_side(self.field.of(self.pixels), side)
 
 
 def to_side(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
