@@ -259,6 +259,22 @@ def evaluate(
 
 
 @app.command()
+def robustness(
+    folder: Annotated[Path, typer.Argument(help="Of the bundle.")],
+    radiographs: Annotated[int, typer.Option(help="How many of the validation part.")] = 300,
+    data: DataOption = DATA,
+    provider: ProviderOption = Provider.auto,
+) -> None:
+    """Measure whether findings hold under borders, burned-in text and crops made here."""
+    with _extra("train"):
+        from training.dataset import ChestXray14
+        from training.robustness import measure, print_robustness
+    localizer = _open_localizer(folder, provider)
+    with _clear_errors():
+        print_robustness(measure(localizer, ChestXray14.read(data), radiographs))
+
+
+@app.command()
 def ablate(
     output: Annotated[Path, typer.Option(help="Folder of the runs and of `study.json`.")],
     study: Annotated[

@@ -9,6 +9,7 @@ from localization.answer import to_answer
 from localization.boxes import Box, find_boxes
 from localization.bundle import BundleRefused, Manifest, ModelBundle, shipped_bundle
 from localization.diseases import DISEASES
+from localization.field import Field, find_field
 from localization.gate import Doubt, Policy
 from localization.localizer import (
     Facts,
@@ -30,6 +31,7 @@ __all__ = [
     "Compute",
     "Doubt",
     "Facts",
+    "Field",
     "Finding",
     "Localization",
     "Localizer",
@@ -42,6 +44,7 @@ __all__ = [
     "RadiographRefused",
     "draw_overlay",
     "find_boxes",
+    "find_field",
     "overlay_pixels",
     "shipped_bundle",
     "to_answer",

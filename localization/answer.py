@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Collection
+from dataclasses import asdict
 from typing import Any, Literal
 
 import cv2
@@ -54,6 +55,7 @@ def _radiograph(facts: Facts, picture: NDArray[np.uint8] | None) -> dict[str, An
         "format": facts.format,
         "width": facts.width,
         "height": facts.height,
+        "field": asdict(facts.field),
         "image_left": facts.image_left,
         "window": facts.window,
         "typicality": round(facts.typicality, 4),

@@ -47,27 +47,30 @@ def enlarge(heatmap: NDArray[np.float32], side: int = WORKING_SIDE) -> NDArray[n
 
 def find_boxes(
     heatmap: NDArray[np.float32],
-    width: int,
-    height: int,
+    width: float,
+    height: float,
     thresholds: Sequence[float],
     step_heatmaps: NDArray[np.float32] | None = None,
+    origin: tuple[float, float] = (0, 0),
 ) -> tuple[Box, ...]:
     """Boxes around what a heat map shows, best score first, smaller before larger.
 
     Args:
-        heatmap: float32 `[rows, columns]` over the whole radiograph, all mining steps fused.
-        width: of the radiograph, in pixels.
-        height: of the radiograph, in pixels.
+        heatmap: float32 `[rows, columns]` over the radiograph's field, all mining steps fused.
+        width: of the field, in pixels.
+        height: of the field, in pixels.
         thresholds: fractions of a map's range, each in (0, 1).
         step_heatmaps: float32 `[steps, rows, columns]`, what each step added. A step after the
             first shows what is too weak beside the first one's find to stand out of the fused
             map: it has boxes of its own, where they are not next to nothing (`FAINTEST`).
+        origin: x, y of the field in the radiograph, in pixels.
 
     Returns:
         Boxes in pixels of the radiograph; none for a flat map, which shows nothing.
     """
     steps = [] if step_heatmaps is None else list(step_heatmaps)
     across, down = width / WORKING_SIDE, height / WORKING_SIDE
+    left, top = origin
     faintest = FAINTEST * float(heatmap.max())
     boxes: dict[_Corners, Box] = {}
     for later, shown in enumerate([heatmap, *steps[1:]]):
@@ -77,7 +80,7 @@ def find_boxes(
             x0, y0, x1, y1 = region
             size = (x1 - x0) * across, (y1 - y0) * down
             step = later or _step(steps, peak)
-            boxes.setdefault(region, Box(x0 * across, y0 * down, *size, score, step))
+            boxes.setdefault(region, Box(left + x0 * across, top + y0 * down, *size, score, step))
     return tuple(sorted(boxes.values(), key=lambda box: (-box.score, box.width * box.height)))
 
 

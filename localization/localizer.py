@@ -13,6 +13,7 @@ from localization.boxes import Box, find_boxes
 from localization.bundle import BundleRefused, ModelBundle, Precision
 from localization.dicom import ImageLeft
 from localization.diseases import DISEASES
+from localization.field import Field
 from localization.gate import Doubt, Policy, settle
 from localization.radiograph import Format, Radiograph
 from localization.session import Compute, Provider, open_session
@@ -50,7 +51,7 @@ class Finding:
     threshold: float
     """The disease's operating point."""
     heatmap: NDArray[np.float32]
-    """`[rows, columns]` over the whole radiograph, in [0, 1]."""
+    """`[rows, columns]` over the radiograph's field, in [0, 1]."""
     boxes: tuple[Box, ...]
     step_heatmaps: NDArray[np.float32]
     """`[steps, rows, columns]`, what each mining step added to the heat map, in [0, 1]."""
@@ -68,6 +69,8 @@ class Facts:
     format: Format
     width: int
     height: int
+    field: Field
+    """The part that was localized, which the heat maps cover."""
     image_left: ImageLeft
     window: str | None
     typicality: float
@@ -189,6 +192,7 @@ class Localizer:
             radiograph.format,
             radiograph.width,
             radiograph.height,
+            radiograph.field,
             radiograph.image_left,
             radiograph.window,
             typicality,
@@ -215,10 +219,11 @@ class Localizer:
         if boxes == "all" or (boxes == "positive" and probability >= threshold):
             found = find_boxes(
                 heatmap,
-                radiograph.width,
-                radiograph.height,
+                radiograph.field.width,
+                radiograph.field.height,
                 manifest.box_thresholds[disease],
                 step_heatmaps,
+                (radiograph.field.x, radiograph.field.y),
             )
         return Finding(disease, probability, threshold, heatmap, found, step_heatmaps)
 

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from localization.field import Field
 from localization.localizer import Finding, Localization
 from localization.picture import LONGEST_SIDE, to_picture
 from localization.radiograph import Radiograph
@@ -23,7 +24,7 @@ def draw_overlay(
 ) -> bytes:
     """Draw findings over their radiograph.
 
-    The heat is that of the most probable finding drawn, the boxes are those of all of them.
+    The heat lies over the field. It is that of the most probable finding drawn, the boxes are those of all of them.
 
     Args:
         radiograph: the one that was localized.
@@ -60,7 +61,7 @@ def overlay_pixels(
     scale = max(gray.shape) / max(radiograph.width, radiograph.height)
     canvas = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
     if drawn:
-        canvas = _blend(canvas, drawn[0].heatmap)
+        _blend(canvas, drawn[0].heatmap, radiograph.field, scale)
     for line, (finding, colour) in enumerate(zip(drawn, cycle(COLOURS), strict=False)):
         _draw_boxes(canvas, finding, scale, colour)
         if named:
@@ -75,15 +76,20 @@ def _findings(localization: Localization, diseases: Sequence[str] | None) -> lis
     return (positive or list(localization.findings))[:1]
 
 
-def _blend(canvas: NDArray[np.uint8], heatmap: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Colour the canvas by the map's own range, and the more the hotter it is."""
-    height, width = canvas.shape[:2]
+def _blend(
+    canvas: NDArray[np.uint8], heatmap: NDArray[np.float32], field: Field, scale: float
+) -> None:
+    """Colour the field by the map's own range, and the more the hotter it is."""
+    top, bottom = round(field.y * scale), round((field.y + field.height) * scale)
+    left, right = round(field.x * scale), round((field.x + field.width) * scale)
+    part = canvas[top:bottom, left:right]
+    height, width = part.shape[:2]
     heat = cv2.resize(heatmap, (width, height), interpolation=cv2.INTER_LINEAR)
     span = float(heat.max() - heat.min())
     heat = (heat - heat.min()) / span if span > 0 else np.zeros_like(heat)
     coloured = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
     weight = (OPACITY * heat)[..., None]
-    return np.asarray((canvas * (1 - weight) + coloured * weight).astype(np.uint8))
+    part[:] = (part * (1 - weight) + coloured * weight).astype(np.uint8)
 
 
 def _draw_boxes(

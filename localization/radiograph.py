@@ -1,6 +1,6 @@
 """Bytes of a picture or a DICOM file in, the radiograph as a person would see it out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import cv2
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localization.dicom import ImageLeft, looks_like_dicom, read_dicom
+from localization.field import Field, find_field
 from localization.gate import Doubt, Policy
 from localization.pictures import PictureFormat, picture_format, read_picture
 from localization.refusal import RadiographRefused
@@ -31,6 +32,8 @@ class Radiograph:
     """How a DICOM file's values became levels, in words; None for pictures, which need none."""
     doubts: tuple[Doubt, ...] = ()
     """What the answer warns of, as far as the file itself tells."""
+    exposed: Field | None = None
+    """The part within borders; None for the whole image."""
 
     @property
     def width(self) -> int:
@@ -42,6 +45,11 @@ class Radiograph:
         """Pixels from top to bottom."""
         return int(self.pixels.shape[0])
 
+    @property
+    def field(self) -> Field:
+        """What a model sees of it, and its heat maps cover."""
+        return self.exposed or Field.whole(self.pixels)
+
     @classmethod
     def read(cls, data: bytes, *, max_pixels: int = 50_000_000, policy: Policy = "refuse") -> Self:
         """Read a PNG, JPEG, JPEG 2000, TIFF, WebP or DICOM file, told apart by its first bytes.
@@ -49,6 +57,7 @@ class Radiograph:
         8-bit pictures keep their levels. Deeper pictures have no display window, so they are
         shown linearly from their darkest to their brightest pixel. Transparency lies over black.
         A gray picture in colour channels becomes gray; DICOM is shown through its own window.
+        Its field is looked for: see `find_field`.
 
         Args:
             data: the whole file.
@@ -63,6 +72,11 @@ class Radiograph:
                 `bit-depth`; for DICOM: `no-pixels`, `multi-frame`, `photometric`,
                 `transfer-syntax`, `bit-depth`, and by policy `modality`, `body-part`, `view`.
         """
+        radiograph = cls._decode(data, max_pixels, policy)
+        return replace(radiograph, exposed=find_field(radiograph.pixels))
+
+    @classmethod
+    def _decode(cls, data: bytes, max_pixels: int, policy: Policy) -> Self:
         if not data:
             raise RadiographRefused("empty", "The file is empty.")
         # First: a DICOM file's preamble may hold the header of a TIFF (PS3.10, 7.1).
@@ -79,8 +93,8 @@ class Radiograph:
         return cls(read_picture(data, name, max_pixels), name)
 
     def at_side(self, side: int) -> NDArray[np.uint8]:
-        """The radiograph as a model sees it: uint8 `[side, side]`, see `to_side`."""
-        return to_side(self.pixels, side)
+        """Its field as a model sees it: uint8 `[side, side]`, see `to_side`."""
+        return to_side(self.field.of(self.pixels), side)
 
 
 def to_side(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

@@ -81,12 +81,25 @@ class Picture(BaseModel):
     data: str = Field(description="Base64 of an 8-bit grayscale PNG.")
 
 
+class ExposedField(BaseModel):
+    """The part of a radiograph within its borders, in pixels, origin top left."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
 class RadiographFacts(BaseModel):
     """The radiograph as it was sent."""
 
     format: Literal["PNG", "JPEG", "JPEG 2000", "TIFF", "WebP", "DICOM"]
     width: int = Field(description="Pixels.")
     height: int = Field(description="Pixels.")
+    field: ExposedField = Field(
+        description="What was localized, and heat maps cover: the whole image, or its part inside "
+        "black or white borders larger than the training radiographs' own."
+    )
     image_left: Literal["patient right", "patient left", "unknown"] = Field(
         description="Which side of the patient the image's left is, as the file says."
     )
@@ -99,7 +112,7 @@ class RadiographFacts(BaseModel):
 
 
 class HeatmapPng(BaseModel):
-    """A heat map over the whole radiograph, at the model's own resolution."""
+    """A heat map over the radiograph's field, at the model's own resolution."""
 
     encoding: Literal["png"]
     width: int = Field(description="Columns of the map.")
@@ -108,7 +121,7 @@ class HeatmapPng(BaseModel):
 
 
 class HeatmapValues(BaseModel):
-    """A heat map over the whole radiograph, at the model's own resolution."""
+    """A heat map over the radiograph's field, at the model's own resolution."""
 
     encoding: Literal["values"]
     width: int = Field(description="Columns of the map.")
@@ -150,6 +163,7 @@ EXAMPLE_ANSWER: dict[str, Any] = {
         "format": "DICOM",
         "width": 1955,
         "height": 1841,
+        "field": {"x": 0, "y": 0, "width": 1955, "height": 1841},
         "image_left": "patient right",
         "window": "window 2048/4096",
         "typicality": 0.93,

@@ -170,13 +170,14 @@ def cached_pixels(table: pd.DataFrame, side: int, folder: Path) -> NDArray[np.ui
     """Radiographs of a table at one side, decoded on first use and memory-mapped ever after.
 
     The file is written under another name and moved when complete, so a run that was killed
-    leaves no half cache behind. Other files, by name or size, make another cache.
+    leaves no half cache behind. Other files, by name or size, make another cache, and so did
+    whole images, before radiographs were cut to their fields.
 
     Returns:
         uint8 `[images, side, side]`, read-only, in the table's order.
     """
     sizes = [Path(path).stat().st_size for path in table["file"]]
-    contents = json.dumps([side, list(table.index), sizes]).encode()
+    contents = json.dumps([side, "fields", list(table.index), sizes]).encode()
     key = hashlib.sha256(contents).hexdigest()[:16]
     file = folder / f"{len(table)}-at-{side}-{key}.npy"
     if not file.exists():

@@ -19,9 +19,11 @@ from training.areas import disease_areas
 from training.dataset import ChestXray14, read_radiograph
 from training.protocol import (
     CENTRED,
+    Rectangle,
     Shown,
     Target,
     coverage,
+    field_of,
     patient_groups,
     read_targets,
     score_localization,
@@ -41,12 +43,15 @@ class Predictions:
     """By stem, `[14, rows, columns]`."""
     step_heatmaps: dict[str, NDArray[np.float32]]
     """By stem, `[steps, 14, rows, columns]`."""
+    fields: dict[str, Rectangle]
+    """By stem, what the maps cover."""
 
     def show(self, target: Target, thresholds: Sequence[float]) -> Shown:
         """What the model shows of a target, its candidates by thresholds of its own."""
         disease = DISEASES.index(target.disease)
         steps = self.step_heatmaps[target.stem][:, disease]
-        return show(self.heatmaps[target.stem][disease], thresholds, steps)
+        heatmap = self.heatmaps[target.stem][disease]
+        return show(heatmap, thresholds, steps, self.fields[target.stem])
 
 
 def evaluate(localizer: Localizer, data: ChestXray14, seed: int = 0) -> dict[str, Any]:
@@ -85,7 +90,7 @@ def evaluate(localizer: Localizer, data: ChestXray14, seed: int = 0) -> dict[str
 
 def predict(localizer: Localizer, table: pd.DataFrame, with_boxes: set[str]) -> Predictions:
     """Run a model over a table of radiographs."""
-    probabilities, heatmaps, step_heatmaps = [], {}, {}
+    probabilities, heatmaps, step_heatmaps, fields = [], {}, {}, {}
     progress = tqdm(total=len(table), desc="Scoring", unit="img")
     for rows in _chunks(table, BATCH):
         radiographs = [read_radiograph(file) for file in rows["file"]]
@@ -95,8 +100,9 @@ def predict(localizer: Localizer, table: pd.DataFrame, with_boxes: set[str]) -> 
             if stem in with_boxes:
                 heatmaps[stem] = outputs.heatmaps[row]
                 step_heatmaps[stem] = outputs.step_heatmaps[row]
+                fields[stem] = field_of(radiographs[row])
         progress.update(len(rows))
-    return Predictions(np.concatenate(probabilities), heatmaps, step_heatmaps)
+    return Predictions(np.concatenate(probabilities), heatmaps, step_heatmaps, fields)
 
 
 def _chunks(table: pd.DataFrame, size: int) -> Iterator[pd.DataFrame]:

@@ -17,11 +17,16 @@ from training.appearance import choose_limits, fit_appearance
 from training.augmentation import enlarge
 from training.box_thresholds import choose_box_thresholds
 from training.calibration import Calibration, calibrate, expected_calibration_error
-from training.dataset import ChestXray14, RadiographDataset, cached_pixels
+from training.dataset import (
+    ChestXray14,
+    RadiographDataset,
+    cached_pixels,
+    read_radiograph,
+)
 from training.heat import HeatMaps, HeatSetting, fit_heat
 from training.heat_setting import choose_heat_setting
 from training.network import LocalizationNetwork
-from training.protocol import patient_groups, read_targets
+from training.protocol import field_of, patient_groups, read_targets
 from training.recipe import Recipe
 from training.served import ServedNetwork
 from training.train import batches, load_network, open_part, save_network
@@ -77,8 +82,10 @@ def export(
     calibration = calibrate(logits, labels, rates)
     if setting is None:
         targets = patient_groups(read_targets(data))["even patients"]
-        evidence = _evidence(network, recipe, data, cache, {target.stem for target in targets})
-        setting = choose_heat_setting(targets, evidence, maps, labels)
+        stems = sorted({target.stem for target in targets})
+        evidence = _evidence(network, recipe, data, cache, stems)
+        fields = {s: field_of(read_radiograph(data.table.loc[s, "file"])) for s in stems}
+        setting = choose_heat_setting(targets, evidence, fields, maps, labels)
     heat = HeatMaps(fit_heat(maps, labels, setting))
     folder.mkdir(parents=True, exist_ok=True)
     training = open_part(data, "training", recipe.side, cache)
@@ -115,12 +122,12 @@ def export(
 
 
 def _evidence(
-    network: LocalizationNetwork, recipe: Recipe, data: ChestXray14, cache: Path, stems: set[str]
+    network: LocalizationNetwork, recipe: Recipe, data: ChestXray14, cache: Path, stems: list[str]
 ) -> dict[str, NDArray[np.float32]]:
     """The network's evidence in some radiographs, by stem."""
     if not stems:
         return {}
-    table = data.table.loc[sorted(stems)]
+    table = data.table.loc[stems]
     sides = sorted(data.table["native_side"].unique())
     dataset = RadiographDataset(table, cached_pixels(table, recipe.side, cache), sides)
     return dict(zip(table.index, predict(network, recipe.input_sides[-1], dataset)[1], strict=True))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from localization import DISEASES
 from training.heat import PLAIN, HeatMaps, HeatSetting, fit_heat
-from training.protocol import Target, score_localization, show
+from training.protocol import Rectangle, Target, score_localization, show
 
 USUAL = (0.0, 1.0)
 SHARED = (0.0, 0.5, 1.0, 1.5, 2.0)
@@ -26,6 +26,7 @@ RULE = (
 def choose_heat_setting(
     targets: list[Target],
     evidence: dict[str, NDArray[np.float32]],
+    fields: dict[str, Rectangle],
     maps: NDArray[np.float32],
     labels: NDArray[np.bool_],
 ) -> HeatSetting:
@@ -34,6 +35,7 @@ def choose_heat_setting(
     Args:
         targets: of even patient ids; without any, the evidence is shown as it is.
         evidence: in logits by stem, `[14, rows, columns]`.
+        fields: by stem, what the evidence covers.
         maps: evidence of the validation part, `[radiographs, 14, rows, columns]`.
         labels: of the validation part, `[radiographs, 14]`.
     """
@@ -42,7 +44,8 @@ def choose_heat_setting(
 
     def best(settings: Iterable[HeatSetting]) -> HeatSetting:
         return max(
-            settings, key=lambda s: _score(targets, evidence, HeatMaps(fit_heat(maps, labels, s)))
+            settings,
+            key=lambda s: _score(targets, evidence, fields, HeatMaps(fit_heat(maps, labels, s))),
         )
 
     chosen = best(
@@ -54,11 +57,15 @@ def choose_heat_setting(
 
 @torch.inference_mode()
 def _score(
-    targets: list[Target], evidence: dict[str, NDArray[np.float32]], heat: HeatMaps
+    targets: list[Target],
+    evidence: dict[str, NDArray[np.float32]],
+    fields: dict[str, Rectangle],
+    heat: HeatMaps,
 ) -> float:
     stacked = torch.tensor(np.stack(list(evidence.values())))
     shown = dict(zip(evidence, heat(stacked, heat.surroundings(stacked)).numpy(), strict=True))
-    scores = score_localization(targets, lambda t: show(shown[t.stem][DISEASES.index(t.disease)]))[
-        "all boxes"
-    ]
+    scores = score_localization(
+        targets,
+        lambda t: show(shown[t.stem][DISEASES.index(t.disease)], field=fields[t.stem]),
+    )["all boxes"]
     return float(scores["pointing game"] + scores["mean IoU"])

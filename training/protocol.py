@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from localization import DISEASES, Box, find_boxes
+from localization import DISEASES, Box, Radiograph, find_boxes
 from localization.boxes import PUBLISHED_THRESHOLDS, enlarge
 from training.dataset import ChestXray14
 from training.free_response import AFP, Detections, accuracies
@@ -26,6 +26,8 @@ LOCALIZED = DISEASES[:8]
 
 Rectangle = tuple[float, float, float, float]
 """x, y, width, height in pixels of the original."""
+
+WHOLE: Rectangle = (0, 0, ORIGINAL_SIDE, ORIGINAL_SIDE)
 
 
 @dataclass(frozen=True)
@@ -89,20 +91,31 @@ CENTRED = Shown(
 """A box of half the side in the middle, which no model may be proud of less than."""
 
 
+def field_of(radiograph: Radiograph) -> Rectangle:
+    """The field that a radiograph's heat maps cover."""
+    field = radiograph.field
+    across, down = ORIGINAL_SIDE / radiograph.width, ORIGINAL_SIDE / radiograph.height
+    return field.x * across, field.y * down, field.width * across, field.height * down
+
+
 def show(
     heatmap: NDArray[np.float32],
     thresholds: Sequence[float] = PUBLISHED_THRESHOLDS,
     step_heatmaps: NDArray[np.float32] | None = None,
+    field: Rectangle = WHOLE,
 ) -> Shown:
-    """What a map `[rows, columns]` shows, its candidates as `find_boxes` finds them."""
-    boxes = find_boxes(heatmap, ORIGINAL_SIDE, ORIGINAL_SIDE, PUBLISHED_THRESHOLDS)
-    candidates = find_boxes(heatmap, ORIGINAL_SIDE, ORIGINAL_SIDE, thresholds, step_heatmaps)
+    """What a map `[rows, columns]` of a field shows, its candidates as `find_boxes` finds them."""
+    x, y, width, height = field
+    boxes = find_boxes(heatmap, width, height, PUBLISHED_THRESHOLDS, origin=(x, y))
+    candidates = find_boxes(heatmap, width, height, thresholds, step_heatmaps, (x, y))
     fine = enlarge(heatmap)
     row, column = np.unravel_index(np.argmax(fine), fine.shape)
-    cell = ORIGINAL_SIDE / fine.shape[0]
     return Shown(
         [_rectangle(box) for box in boxes],
-        ((column + 0.5) * cell, (row + 0.5) * cell),
+        (
+            x + (column + 0.5) * width / fine.shape[1],
+            y + (row + 0.5) * height / fine.shape[0],
+        ),
         [_rectangle(box) for box in candidates],
         [box.score for box in candidates],
     )

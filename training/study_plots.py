@@ -12,7 +12,14 @@ from matplotlib.patches import Rectangle as Outline
 
 from localization import DISEASES, Compute, Localizer, ModelBundle, Radiograph
 from training.dataset import ChestXray14
-from training.protocol import LOCALIZED, ORIGINAL_SIDE, Rectangle, Target, patient_groups
+from training.protocol import (
+    LOCALIZED,
+    ORIGINAL_SIDE,
+    Rectangle,
+    Target,
+    field_of,
+    patient_groups,
+)
 
 TRUE, FOUND = "lime", "red"
 
@@ -78,10 +85,11 @@ def _draw_row(row: np.ndarray, target: Target, file: Path, localizer: Localizer)
         _outline(axes, target.boxes, TRUE)
     row[0].set_title(f"{target.disease}, p = {finding.probability:.2f}", fontsize="small")
     _outline(row[0], [box for box, _ in found], FOUND)
+    x, y, width, height = field_of(radiograph)
     maps = outputs.step_heatmaps[0, :, DISEASES.index(target.disease)]
     for step, (axes, heatmap) in enumerate(zip(row[1:], maps, strict=True)):
         fine = cv2.resize(heatmap, (128, 128), interpolation=cv2.INTER_LINEAR)
-        extent = (0, ORIGINAL_SIDE, ORIGINAL_SIDE, 0)
+        extent = (x, x + width, y + height, y)
         axes.imshow(fine, cmap="inferno", alpha=0.5, vmin=0, vmax=1, extent=extent)
         axes.set_title(f"step {step}", fontsize="small")
         _outline(axes, [box for box, at in found if at == step], FOUND)

@@ -1,0 +1,290 @@
+"""Whether findings hold where a radiograph has borders, text or other edges than in training.
+
+Radiographs of the validation part are padded, collimated, annotated and cropped; what the model
+then says is compared with what it says of the originals, boxes mapped back, with the search for
+the exposed field and without it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from localization import DISEASES, Localization, Localizer, Radiograph, find_field
+from training.areas import mean_area
+from training.dataset import ChestXray14, read_radiograph
+from training.protocol import Rectangle, overlap
+
+BATCH = 16
+SIDE = 512
+"""Pixels. Smaller radiographs are enlarged to it first, so that text is as sharp in all."""
+
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+# Invented, and of the length and kind that consoles burn in.
+LINES = ("PORTABLE AP SUPINE", "01-JAN-2000 12:34", "85 kVp 2.0 mAs")
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Altered:
+    """A radiograph as it might be sent instead."""
+
+    pixels: Pixels
+    x: float = 0
+    """Where the original's left edge is in it, in pixels; negative where it was cut."""
+    y: float = 0
+
+
+Alteration = Callable[[Pixels, np.random.Generator], Altered]
+
+
+def padded(
+    top: float,
+    bottom: float,
+    left: float,
+    right: float,
+    *,
+    level: int = 0,
+    noise: float = 0,
+    text: bool = False,
+) -> Alteration:
+    """Add borders.
+
+    Args:
+        top, bottom, left, right: as shares of the radiograph's height and width.
+        level: of the borders, in [0, 255].
+        noise: its standard deviation in levels, all over the picture.
+        text: whether lines of text and a marker stand in the borders.
+    """
+
+    def pad(pixels: Pixels, random: np.random.Generator) -> Altered:
+        height, width = pixels.shape
+        above, below = round(top * height), round(bottom * height)
+        before, after = round(left * width), round(right * width)
+        picture = cv2.copyMakeBorder(
+            pixels, above, below, before, after, cv2.BORDER_CONSTANT, value=(level,)
+        )
+        if noise:
+            picture = _noisy(picture, noise, random)
+        if text:
+            _write(picture, 4, 4, height / 40)
+            _mark(picture, picture.shape[1] - height // 12, picture.shape[0] - 6, height / 14)
+        return Altered(np.asarray(picture, np.uint8), before, above)
+
+    return pad
+
+
+def annotated(pixels: Pixels, random: np.random.Generator) -> Altered:
+    """Text in a corner of the field and a marker at a shoulder."""
+    picture = pixels.copy()
+    height, width = picture.shape
+    _write(picture, width // 50, height // 50, height / 40)
+    _mark(picture, width - height // 8, height // 6, height / 14)
+    return Altered(picture)
+
+
+def cropped(share: float) -> Alteration:
+    """Cut a share of each side away."""
+
+    def crop(pixels: Pixels, random: np.random.Generator) -> Altered:
+        down, across = (round(share * length) for length in pixels.shape)
+        cut = pixels[down : pixels.shape[0] - down, across : pixels.shape[1] - across]
+        return Altered(cut, -across, -down)
+
+    return crop
+
+
+ALTERATIONS: dict[str, Alteration] = {
+    "black, 10 % on each side": padded(0.1, 0.1, 0.1, 0.1),
+    "black, 20 % on each side": padded(0.2, 0.2, 0.2, 0.2),
+    "black, 40 % on each side": padded(0.4, 0.4, 0.4, 0.4),
+    "black, 40 % on the left": padded(0, 0, 0.4, 0),
+    "letter box, to 3 : 4": padded(1 / 6, 1 / 6, 0, 0),
+    "pillar box, to 16 : 9": padded(0, 0, 7 / 18, 7 / 18),
+    "white, 20 % on each side": padded(0.2, 0.2, 0.2, 0.2, level=255),
+    "film, 20 %, noise": padded(0.2, 0.2, 0.2, 0.2, level=14, noise=6),
+    "film, 20 %, noise, text outside": padded(0.2, 0.2, 0.2, 0.2, level=14, noise=6, text=True),
+    "text and marker inside": annotated,
+    "cropped, 5 % of each side": cropped(0.05),
+}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How what is said of altered radiographs agrees with what is said of the originals."""
+
+    fields: float
+    """Share of the altered radiographs of which a part was taken as the field."""
+    median: float
+    """Of the probabilities' absolute changes, over radiographs and diseases."""
+    percentile_95: float
+    area: float
+    """Mean AUC over the diseases, of the altered radiographs."""
+    overlap: float
+    """Mean IoU of each original's strongest box per disease with the best one after."""
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """What `measure` returns."""
+
+    radiographs: int
+    area: dict[bool, float]
+    """Mean AUC of the originals, by whether the field was looked for."""
+    agreements: dict[str, dict[bool, Agreement]]
+    """By alteration, and by whether the field was looked for."""
+
+
+def measure(
+    localizer: Localizer,
+    data: ChestXray14,
+    radiographs: int,
+    seed: int = 0,
+    alterations: dict[str, Alteration] = ALTERATIONS,
+) -> Robustness:
+    """Compare radiographs drawn from the validation part with themselves, altered.
+
+    Args:
+        localizer: of the bundle.
+        data: the official files.
+        radiographs: how many; all of the part where it has fewer.
+        seed: of the draw and of noise.
+        alterations: by name.
+    """
+    random = np.random.default_rng(seed)
+    part = data.part("validation")
+    chosen = random.choice(len(part), min(radiographs, len(part)), replace=False)
+    table = part.iloc[np.sort(chosen)]
+    pixels = [_enlarged(read_radiograph(file).pixels) for file in table["file"]]
+    originals = {search: _localize(localizer, pixels, search) for search in (True, False)}
+    agreements = {}
+    for name, alter in tqdm(alterations.items(), desc="Altering"):
+        altered = [alter(each, random) for each in pixels]
+        agreements[name] = {
+            search: _agreement(localizer, table, before, altered, search)
+            for search, before in originals.items()
+        }
+    areas = {search: _area(table, before) for search, before in originals.items()}
+    return Robustness(len(table), areas, agreements)
+
+
+def _agreement(
+    localizer: Localizer,
+    table: pd.DataFrame,
+    before: list[Localization],
+    altered: list[Altered],
+    search: bool,
+) -> Agreement:
+    after = _localize(localizer, [each.pixels for each in altered], search)
+    changes = np.abs(_probabilities(after) - _probabilities(before))
+    overlaps = [
+        found
+        for first, second, each in zip(before, after, altered, strict=True)
+        for found in _overlaps(first, second, each)
+    ]
+    parts = [_is_part(localization) for localization in after]
+    return Agreement(
+        float(np.mean(parts)),
+        float(np.median(changes)),
+        float(np.quantile(changes, 0.95)),
+        _area(table, after),
+        float(np.mean(overlaps)),
+    )
+
+
+def _localize(localizer: Localizer, pictures: list[Pixels], search: bool) -> list[Localization]:
+    radiographs = [
+        Radiograph(pixels, "PNG", exposed=find_field(pixels) if search else None)
+        for pixels in pictures
+    ]
+    return [
+        localization
+        for start in range(0, len(radiographs), BATCH)
+        for localization in localizer.localize_batch(radiographs[start : start + BATCH])
+    ]
+
+
+def _is_part(localization: Localization) -> bool:
+    facts = localization.radiograph
+    return (facts.field.width, facts.field.height) != (facts.width, facts.height)
+
+
+def _probabilities(localizations: list[Localization]) -> NDArray[np.float64]:
+    """`[radiographs, 14]`, in the order of the diseases."""
+    by_disease = [{f.disease: f.probability for f in each.findings} for each in localizations]
+    return np.array([[each[disease] for disease in DISEASES] for each in by_disease])
+
+
+def _area(table: pd.DataFrame, localizations: list[Localization]) -> float:
+    labels = torch.tensor(table[list(DISEASES)].to_numpy(bool))
+    return mean_area(torch.tensor(_probabilities(localizations)), labels)
+
+
+def _overlaps(before: Localization, after: Localization, altered: Altered) -> list[float]:
+    """Per disease with a box, the best IoU with its strongest one."""
+    boxes = {f.disease: _rectangles(f.boxes, altered.x, altered.y) for f in after.findings}
+    return [
+        float(overlap(boxes[f.disease], _rectangles(f.boxes[:1], 0, 0))[0].max(initial=0))
+        for f in before.findings
+        if f.boxes
+    ]
+
+
+def _rectangles(boxes: tuple, x: float, y: float) -> list[Rectangle]:
+    return [(box.x - x, box.y - y, box.width, box.height) for box in boxes]
+
+
+def _enlarged(pixels: Pixels) -> Pixels:
+    scale = SIDE / min(pixels.shape)
+    if scale <= 1:
+        return pixels
+    return np.asarray(cv2.resize(pixels, None, fx=scale, fy=scale), np.uint8)
+
+
+def _noisy(picture: NDArray[np.generic], deviation: float, random: np.random.Generator) -> Pixels:
+    noise = random.normal(0, deviation, picture.shape)
+    return np.asarray(np.clip(np.rint(picture + noise), 0, 255), np.uint8)
+
+
+def _write(picture: NDArray[np.generic], x: int, y: int, size: float) -> None:
+    """Lines of text from a place down, in white; size is that of a letter in pixels."""
+    for line, words in enumerate(LINES):
+        place = (x, round(y + size * (1 + 1.5 * line)))
+        cv2.putText(picture, words, place, FONT, size / 22, (255,), 1, cv2.LINE_AA)
+
+
+def _mark(picture: NDArray[np.generic], x: int, y: int, size: float) -> None:
+    """The marker of the patient's left, standing on a place."""
+    cv2.putText(picture, "L", (x, y), FONT, size / 22, (255,), 3, cv2.LINE_AA)
+
+
+def print_robustness(robustness: Robustness, console: Console | None = None) -> None:
+    """Print the table; each pair of figures is with the field looked for / without."""
+    console = console or Console(width=None if Console().is_terminal else 140)
+    table = Table(
+        title=f"{robustness.radiographs} validation radiographs, with / without the field",
+        title_justify="left",
+    )
+    for column in ("altered by", "field found", "|change|, median", "95th", "mean AUC", "box IoU"):
+        table.add_column(column, justify="left" if column == "altered by" else "right")
+    areas = robustness.area
+    table.add_row("nothing", "", "", "", f"{areas[True]:.3f} / {areas[False]:.3f}", "")
+    for name, by_search in robustness.agreements.items():
+        found, whole = by_search[True], by_search[False]
+        pairs = [
+            (found.median, whole.median, 4),
+            (found.percentile_95, whole.percentile_95, 3),
+            (found.area, whole.area, 3),
+            (found.overlap, whole.overlap, 2),
+        ]
+        cells = (f"{a:.{digits}f} / {b:.{digits}f}" for a, b, digits in pairs)
+        table.add_row(name, f"{found.fields:.0%}", *cells)
+    console.print(table)
