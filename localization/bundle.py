@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from localization.diseases import DISEASES
+from localization.reference import Reference
 
 GRAPH = "model.onnx"
 MANIFEST = "manifest.json"
@@ -50,6 +51,9 @@ class Manifest(BaseModel):
     box_thresholds: dict[str, tuple[Fraction, ...]]
     """Fractions of a heat map's range at which boxes are drawn."""
     calibration: dict[str, Any]
+    reference: Reference | None = None
+    """Where the served graph's probabilities lay on the validation part; what drift is measured
+    against."""
     training: dict[str, Any]
     """The recipe and the data."""
     quantization: dict[str, Any] = {}

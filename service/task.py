@@ -43,8 +43,12 @@ class Reply:
     format: str
     width: int
     height: int
+    version: str
+    """Of the model that answered."""
     probabilities: dict[str, float]
     """By disease."""
+    warnings: tuple[str, ...]
+    """The codes of what the answer warns of."""
     seconds: dict[str, float]
     """By stage."""
 
@@ -81,7 +85,9 @@ def localize(task: Task, localizer: Localizer, infer: Infer) -> Reply:
         localization.radiograph.format,
         localization.radiograph.width,
         localization.radiograph.height,
+        localization.model_version,
         {finding.disease: finding.probability for finding in localization.findings},
+        tuple(doubt.code for doubt in localization.radiograph.warnings),
         seconds,
     )
 

@@ -20,6 +20,7 @@ from training.heat_setting import choose_heat_setting
 from training.network import LocalizationNetwork
 from training.protocol import patient_groups, read_targets
 from training.recipe import Recipe
+from training.reference import record_reference
 from training.served import ServedNetwork
 from training.train import batches, load_network, open_part, save_network
 
@@ -52,8 +53,8 @@ def export(
 ) -> ModelBundle:
     """Write a bundle: graph, calibration, box thresholds, manifest, weights, a card's start.
 
-    Calibration and operating points come from the validation part; how evidence becomes heat, and
-    box thresholds, from the boxes of even patient ids.
+    Calibration, operating points and reference come from the validation part; how evidence becomes
+    heat, and box thresholds, from the boxes of even patient ids.
 
     What is written is loaded again, and so verified.
 
@@ -102,7 +103,7 @@ def export(
     write_manifest(manifest.model_copy(update={"box_thresholds": cuts}), folder)
     if not (folder / CARD).exists():
         (folder / CARD).write_text(_begin_card(manifest))
-    return ModelBundle.load(folder)
+    return record_reference(ModelBundle.load(folder), data)
 
 
 def _evidence(
