@@ -121,19 +121,19 @@ def test_memory_and_cpu_time_of_the_main_process_and_of_its_workers(client: Test
     busy = "import time\nwhile time.process_time() < 0.2: pass\ntime.sleep(60)"
     worker = subprocess.Popen([sys.executable, "-c", busy])
     try:
-        wait_until(lambda: used_by_workers(client) >= used_by_workers(before) + 0.2)
+        wait_until(lambda: used_by_workers(client) >= used_by_workers(before) + 0.1)
         held = "cxr_memory_bytes", "workers"
         assert scrape(client)[held] > before[held] + 1e6
     finally:
         worker.kill()
         worker.wait()
     used = used_by_workers(client)
-    assert used >= used_by_workers(before) + 0.2  # of one that has ended
+    assert used >= used_by_workers(before) + 0.1  # by one that has ended
     spent = time.process_time()
     while time.process_time() < spent + 0.2:
         pass
     main = "cxr_cpu_seconds_total", "main"
-    assert scrape(client)[main] >= before[main] + 0.2
+    assert scrape(client)[main] >= before[main] + 0.1
     assert used_by_workers(client) == used
 
 
