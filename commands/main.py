@@ -275,6 +275,22 @@ def robustness(
 
 
 @app.command()
+def reference(
+    folder: Annotated[Path, typer.Argument(help="Of the bundle.")],
+    data: DataOption = DATA,
+) -> None:
+    """Measure where a bundle's probabilities lie on the validation part, and write it into the
+    manifest: what drift is measured against. `export` and `quantize` do so, too."""
+    with _extra("train"):
+        from training.dataset import ChestXray14
+        from training.reference import record_reference
+    bundle = _open_localizer(folder, Provider.cpu).bundle
+    with _clear_errors():
+        bundle = record_reference(bundle, ChestXray14.read(data))
+    typer.echo(f"{bundle.manifest.reference.radiographs} radiographs: {folder}")
+
+
+@app.command()
 def ablate(
     output: Annotated[Path, typer.Option(help="Folder of the runs and of `study.json`.")],
     study: Annotated[

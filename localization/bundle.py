@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from localization.appearance import AppearanceLimits
 from localization.diseases import DISEASES
+from localization.reference import Reference
 
 GRAPH = "model.onnx"
 MANIFEST = "manifest.json"
@@ -53,6 +54,9 @@ class Manifest(BaseModel):
     appearance: AppearanceLimits
     """How untypical or turned a picture may be."""
     calibration: dict[str, Any]
+    reference: Reference | None = None
+    """Where the served graph's probabilities lay on the validation part; what drift is measured
+    against."""
     training: dict[str, Any]
     """The recipe and the data."""
     quantization: dict[str, Any] = {}

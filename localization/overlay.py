@@ -24,7 +24,8 @@ def draw_overlay(
 ) -> bytes:
     """Draw findings over their radiograph.
 
-    The heat lies over the field. It is that of the most probable finding drawn, the boxes are those of all of them.
+    The heat, over the field, is that of the most probable finding drawn; the boxes are those of
+    all of them.
 
     Args:
         radiograph: the one that was localized.

@@ -67,7 +67,9 @@ class Lifecycle:
             self.metrics.stages["queue"].observe,
         )
         self.metrics.queue_depth.set_function(lambda: self.admission.waiting)
+        self.metrics.queue_limit.set(settings.max_waiting)
         self.phase = Phase.LOADING
+        self.metrics.ready.set_function(lambda: self.phase is Phase.READY)
         self._engine = engine
         self._warming: asyncio.Task[None] | None = None
 
@@ -109,6 +111,7 @@ class Lifecycle:
             "precision": engine.model.precision,
         }
         self.metrics.model.info(model)
+        self.metrics.compare_with(engine.model.manifest)
         log.info("model loaded", **model)
 
     async def _warm_up(self, engine: Engine) -> None:

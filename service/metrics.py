@@ -1,9 +1,13 @@
 """What Prometheus is told: how long, how many, why not, and what the model says."""
 
+from itertools import pairwise
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.process_collector import ProcessCollector
 
-from localization import DISEASES
+from localization import DISEASES, Manifest
+from localization.reference import BOUNDS
+from service.resources import Resources
 from service.task import Reply
 
 STAGES = ("queue", "decode", "inference", "boxes", "encode", "total")
@@ -12,7 +16,6 @@ OUTCOMES = ("answered", "refused", "turned_away", "failed", "abandoned")
 RELOADS = ("loaded", "refused")
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.045, 0.06, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0)
-PROBABILITIES = tuple(step / 20 for step in range(1, 21))
 
 
 class Metrics:
@@ -44,11 +47,30 @@ class Metrics:
         self.queue_depth = Gauge(
             "cxr_queue_depth", "Radiographs that wait for a worker.", registry=self.registry
         )
-        probabilities = Histogram(
+        self.queue_limit = Gauge(
+            "cxr_queue_limit", "Radiographs that may wait for a worker.", registry=self.registry
+        )
+        self.ready = Gauge(
+            "cxr_ready", "1 where radiographs may be sent here, else 0.", registry=self.registry
+        )
+        self.warnings = Counter(
+            "cxr_warnings",
+            "What answers warned of, by the warning's code.",
+            ["code"],
+            registry=self.registry,
+        )
+        self.probabilities = Histogram(
             "cxr_probability",
-            "The probabilities that the model gave; a change of shape is drift.",
-            ["disease"],
-            buckets=PROBABILITIES,
+            "The probabilities that a version of the model gave; a change of shape is drift.",
+            ["disease", "version"],
+            buckets=BOUNDS,
+            registry=self.registry,
+        )
+        self.reference = Gauge(
+            "cxr_reference_probability_share",
+            "Share of the reference's radiographs whose probability is above one bound and not "
+            "above the other; absent where the manifest has no reference.",
+            ["disease", "above", "up_to", "version"],
             registry=self.registry,
         )
         self.model = Info("cxr_model", "The model that is served.", registry=self.registry)
@@ -56,17 +78,31 @@ class Metrics:
             "cxr_reloads", "Models loaded anew, by outcome.", ["outcome"], registry=self.registry
         )
         ProcessCollector(registry=self.registry)
+        self.registry.register(Resources())
         # Every known series exists from the start: a rate needs its zero.
         self.stages = {stage: stages.labels(stage) for stage in STAGES}
-        self.probabilities = {disease: probabilities.labels(disease) for disease in DISEASES}
         for outcome in OUTCOMES:
             self.requests.labels(outcome)
         for outcome in RELOADS:
             self.reloads.labels(outcome)
+
+    def compare_with(self, manifest: Manifest) -> None:
+        """Probabilities are those of this model from now on, and so is their reference."""
+        for disease in DISEASES:
+            self.probabilities.labels(disease, manifest.version)
+        self.reference.clear()
+        if manifest.reference is None:
+            return
+        for disease, bins in manifest.reference.diseases.items():
+            edges = pairwise((0, *bins.bounds))  # As labels, they read as the histogram's `le`.
+            for (above, up_to), share in zip(edges, bins.shares, strict=True):
+                self.reference.labels(disease, above, up_to, manifest.version).set(share)
 
     def observe(self, reply: Reply) -> None:
         """Tell what a radiograph took, and what the model says of it."""
         for stage, seconds in reply.seconds.items():
             self.stages[stage].observe(seconds)
         for disease, probability in reply.probabilities.items():
-            self.probabilities[disease].observe(probability)
+            self.probabilities.labels(disease, reply.model_version).observe(probability)
+        for code in reply.warnings:
+            self.warnings.labels(code).inc()

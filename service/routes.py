@@ -124,8 +124,9 @@ async def readyz(request: Request) -> dict[str, str]:
     return {"status": phase}
 
 
+# Not `async`: it reads what /proc says of every worker, and the event loop has others to serve.
 @metrics_router.get("/metrics", response_class=Response, tags=["probes"])
-async def metrics(request: Request) -> Response:
+def metrics(request: Request) -> Response:
     """Return the metrics in Prometheus' format."""
     return exposition(_lifecycle(request).metrics, request.headers.get("accept", ""))
 

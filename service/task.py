@@ -58,11 +58,14 @@ class Reply:
     format: str
     width: int
     height: int
+    model_version: str
+    """Of the model that answered."""
     probabilities: dict[str, float]
     """By disease."""
+    warnings: tuple[str, ...]
+    """The codes of what the answer warns of."""
     seconds: dict[str, float]
     """By stage."""
-    model_version: str
 
 
 class Infer(Protocol):
@@ -99,9 +102,10 @@ def localize(task: Task, localizer: Localizer, infer: Infer) -> Reply:
         localization.radiograph.format,
         localization.radiograph.width,
         localization.radiograph.height,
-        {finding.disease: finding.probability for finding in localization.findings},
-        _seconds(task.timeline),
         localization.model_version,
+        {finding.disease: finding.probability for finding in localization.findings},
+        tuple(doubt.code for doubt in localization.radiograph.warnings),
+        _seconds(task.timeline),
     )
 
 

@@ -28,6 +28,7 @@ from training.heat_setting import choose_heat_setting
 from training.network import LocalizationNetwork
 from training.protocol import field_of, patient_groups, read_targets
 from training.recipe import Recipe
+from training.reference import record_reference
 from training.served import ServedNetwork
 from training.train import batches, load_network, open_part, save_network
 
@@ -60,8 +61,8 @@ def export(
 ) -> ModelBundle:
     """Write a bundle: graph, calibration, box thresholds, manifest, weights, a card's start.
 
-    Calibration and operating points come from the validation part; how evidence becomes heat, and
-    box thresholds, from the boxes of even patient ids.
+    Calibration, operating points and reference come from the validation part; how evidence becomes
+    heat, and box thresholds, from the boxes of even patient ids.
 
     What is written is loaded again, and so verified.
 
@@ -118,7 +119,7 @@ def export(
     write_manifest(manifest.model_copy(update=chosen), folder)
     if not (folder / CARD).exists():
         (folder / CARD).write_text(_begin_card(manifest))
-    return ModelBundle.load(folder)
+    return record_reference(ModelBundle.load(folder), data)
 
 
 def _evidence(

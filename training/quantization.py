@@ -30,6 +30,7 @@ from training.comparison import figures
 from training.dataset import ChestXray14, RadiographDataset
 from training.evaluation import predict, score_classification
 from training.protocol import patient_groups, read_targets
+from training.reference import record_reference
 from training.train import open_part
 
 FILES: dict[Precision, str] = {"int8": "model.int8.onnx", "fp16": "model.fp16.onnx"}
@@ -61,6 +62,8 @@ COMPARED = {
 def quantize(folder: Path, data: ChestXray14, cache: Path, *, half: bool = False) -> ModelBundle:
     """Add an int8 graph to a bundle, compare it with fp32, and name the one to serve; see `RULE`.
 
+    The reference is measured anew, of the graph that is named.
+
     Args:
         folder: of the bundle, which is rewritten.
         data: the official files: ranges from the training part, figures from the validation part
@@ -88,7 +91,7 @@ def quantize(folder: Path, data: ChestXray14, cache: Path, *, half: bool = False
     write_manifest(
         manifest.model_copy(update={"fastest": fastest, "quantization": quantization}), folder
     )
-    return ModelBundle.load(folder)
+    return record_reference(ModelBundle.load(folder), data)
 
 
 def _with_graphs(bundle: ModelBundle, made: list[Precision]) -> Manifest:

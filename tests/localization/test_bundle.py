@@ -1,6 +1,6 @@
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,28 @@ def edit(bundle: Path, change: Edit) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text())
     change(manifest)
     (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+def reference(
+    bounds: Sequence[float] = (0.1, 1.0),
+    shares: Sequence[float] = (0.75, 0.25),
+    diseases: Sequence[str] = DISEASES,
+) -> dict[str, Any]:
+    bins = {"bounds": bounds, "shares": shares}
+    return {
+        "data": "made up",
+        "radiographs": 4,
+        "rule": "none",
+        "diseases": dict.fromkeys(diseases, bins),
+    }
+
+
+def test_a_sound_reference_is_read(bundle: Path) -> None:
+    assert ModelBundle.load(bundle).manifest.reference is None
+    edit(bundle, lambda manifest: manifest.update(reference=reference()))
+    read = ModelBundle.load(bundle).manifest.reference
+    assert read is not None
+    assert read.diseases["Mass"].shares == (0.75, 0.25)
 
 
 def test_a_sound_bundle_says_what_it_is(tiny_bundle: Path) -> None:
@@ -58,6 +80,13 @@ def test_a_missing_file_is_named(bundle: Path, name: str) -> None:
         (lambda m: m.update(graphs={"fp8": "model.onnx"}), "graphs.fp8"),
         (lambda m: m.update(fastest="int8"), "names no int8 graph"),
         (lambda m: m.update(fastest="fp8"), "fastest"),
+        (lambda m: m.update(reference=reference(bounds=[0.5, 1.0])), "no bounds .0.5."),
+        (lambda m: m.update(reference=reference(bounds=[1.0, 0.1])), "rise to 1"),
+        (lambda m: m.update(reference=reference(bounds=[0.01, 0.1])), "rise to 1"),
+        (lambda m: m.update(reference=reference(bounds=[1.0])), "1 bounds for 2 shares"),
+        (lambda m: m.update(reference=reference(shares=[0.5, 0.4])), "add up to 0.9"),
+        (lambda m: m.update(reference=reference(shares=[1.0, 0.0])), "reference"),
+        (lambda m: m.update(reference=reference(diseases=DISEASES[1:])), DISEASES[0]),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(bundle: Path, change: Edit, reason: str) -> None:

@@ -20,6 +20,17 @@ def test_the_shipped_bundle_opens_and_its_card_speaks_of_it() -> None:
         assert f"{scores['all boxes']['pointing game']:.3f}" in card, group
 
 
+def test_the_shipped_reference_has_well_filled_bins_of_the_graph_that_is_served() -> None:
+    manifest = ModelBundle.load(shipped_bundle()).manifest
+    reference = manifest.reference
+    assert reference is not None
+    assert manifest.fastest in reference.data
+    assert reference.radiographs == manifest.training["radiographs"]["validation"]
+    for disease, bins in reference.diseases.items():
+        assert 6 <= len(bins.shares) <= 12, disease
+        assert 0.08 <= min(bins.shares) <= max(bins.shares) <= 0.25, disease
+
+
 def test_a_chest_with_masses_is_found_to_have_them() -> None:
     """The public DICOM file of a chest with several large masses, stored as MONOCHROME1."""
     file = get_testdata_file("RG1_UNCR.dcm", download=False)
