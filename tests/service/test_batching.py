@@ -145,7 +145,7 @@ def test_batches_of_four_give_the_probabilities_of_one_at_a_time(
     batched, single = engine_of(tiny_bundle, 4), engine_of(tiny_bundle, 1)
     choices = Choices("values", "all", None)
     tasks = [
-        Task(list(radiographs.values())[number % 3], choices, str(number), 1_000_000)
+        Task(list(radiographs.values())[number % 3], choices, str(number), 1_000_000, "off")
         for number in range(48)
     ]
     with ThreadPoolExecutor(8) as callers:
