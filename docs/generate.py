@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
+from prometheus_client import Metric
 from pydantic.fields import FieldInfo
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # Of this checkout, whatever is installed.
 
+from service.metrics import Metrics  # noqa: E402
 from service.problems import CANNOT_BE_LOCALIZED, KINDS  # noqa: E402
 from service.settings import Settings  # noqa: E402
 
@@ -56,6 +58,30 @@ def problems_table() -> str:
     return "\n".join(rows)
 
 
+def metrics_table() -> str:
+    """Every metric of the service's own, with its labels."""
+    metrics = Metrics()
+    # Labels are known once there is a series.
+    metrics.probabilities.labels("", "")
+    metrics.reference.labels("", "", "", "")
+    metrics.refusals.labels("")
+    metrics.warnings.labels("")
+    metrics.model.info(dict.fromkeys(("name", "version", "provider", "precision"), ""))
+    rows = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
+    for family in metrics.registry.collect():
+        if family.name.startswith("cxr_"):
+            suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
+            labels = ", ".join(f"`{label}`" for label in _labels(family))
+            name = f"`{family.name}{suffix}`"
+            rows.append(f"| {name} | {family.type} | {labels} | {family.documentation} |")
+    return "\n".join(rows)
+
+
+def _labels(family: Metric) -> list[str]:
+    names = (name for sample in family.samples for name in sample.labels)
+    return [name for name in dict.fromkeys(names) if name != "le"]
+
+
 def prometheus_rule() -> str:
     """Prometheus' rule files as one resource of the Prometheus operator's."""
     files = sorted(RULES.glob("*.yml"))
@@ -84,6 +110,7 @@ def generated() -> Iterator[tuple[Path, str]]:
     for file, marker, table in (
         ("operations.md", "settings", settings_table()),
         ("api.md", "problems", problems_table()),
+        ("monitoring.md", "metrics", metrics_table()),
     ):
         path = ROOT / "docs" / file
         yield path, with_table(path.read_text(), marker, table)

@@ -76,7 +76,8 @@ class MetricsServer(uvicorn.Server):
 
 
 def _app(metrics: Metrics) -> Starlette:
-    async def answer(request: Request) -> Response:
+    # Not `async`: it reads what /proc says of every worker, and the event loop has others to serve.
+    def answer(request: Request) -> Response:
         return exposition(metrics, request.headers.get("accept", ""))
 
     return Starlette(routes=[Route("/metrics", answer)])
