@@ -5,7 +5,6 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import httpx2
 import pytest
 import yaml
 from deploy_helpers import ROOT
+from serving import Running, start
 
 PROMETHEUS = ROOT / "deploy/prometheus"
 RULES = sorted((PROMETHEUS / "rules").glob("*.yml"))
@@ -61,6 +61,12 @@ def without_variables(expression: str) -> str:
     return expression
 
 
+def watched(alert: str) -> str:
+    """What an alert's expression compares with its limits: there also where nothing is wrong."""
+    unlimited = re.sub(r"(==|>=?) *[0-9.]+", "", alert)
+    return unlimited.replace("absent(", "(").replace("unless", "and")
+
+
 def free_port() -> int:
     """A port that no one listens at."""
     with socket.socket() as taken:
@@ -85,14 +91,16 @@ def answers(url: str) -> bool:
 
 
 @contextmanager
-def serving(bundle: Path, log: Path, **settings: str) -> Iterator[str]:
+def serving(bundle: Path) -> Iterator[str]:
     """The service as a process; its URL."""
-    port = free_port()
-    command = [sys.executable, "-m", "commands", "serve", "--model", str(bundle), "--port"]
-    with running([*command, str(port)], log, CXR_PROVIDER="cpu", **settings):
-        url = f"http://127.0.0.1:{port}"
+    settings = {"CXR_PORT": "0", "CXR_PROVIDER": "cpu", "CXR_WORKERS": "2"}
+    service = Running(start(CXR_MODEL=str(bundle), **settings))
+    try:
+        url = f"http://127.0.0.1:{service.port}"
         wait_until(lambda: answers(f"{url}/readyz"))
         yield url
+    finally:
+        service.stop()
 
 
 @contextmanager
@@ -125,12 +133,10 @@ def prometheus(folder: Path, target: str) -> Iterator[str]:
 
 
 @contextmanager
-def running(command: list[str], log: Path, **environment: str) -> Iterator[None]:
-    """A process, ended at last; its output is shown where that is not by the test's own will."""
+def running(command: list[str], log: Path) -> Iterator[None]:
+    """A process, ended at last; where it ended by itself, the test fails with its log."""
     with log.open("w") as written:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=written, stderr=subprocess.STDOUT
-        )
+        process = subprocess.Popen(command, cwd=ROOT, stdout=written, stderr=subprocess.STDOUT)
     try:
         yield
         assert process.poll() is None, log.read_text()

@@ -45,3 +45,11 @@ def test_every_alert_says_how_grave_it_is_and_what_to_do(alert: str) -> None:
     headings = re.findall(r"^### (\w+)$", (ROOT / document).read_text(), re.MULTILINE)
     assert anchor in [heading.lower() for heading in headings]
     assert anchor == alert.lower()
+
+
+def test_alerts_ask_for_the_job_that_is_scraped_here_and_in_kubernetes() -> None:
+    asked = set(re.findall(r'job="([^"]+)"', " ".join(rule["expr"] for rule in ALERTS.values())))
+    (scraped,) = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())["scrape_configs"]
+    # The Prometheus operator calls a job as the Service is called.
+    service = yaml.safe_load((ROOT / "deploy/kubernetes/base/service.yaml").read_text())
+    assert asked == {scraped["job_name"]} == {service["metadata"]["name"]}
