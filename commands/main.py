@@ -259,6 +259,21 @@ def evaluate(
 
 
 @app.command()
+def gate(
+    folder: Annotated[Path, typer.Argument(help="Of the bundle.")],
+    data: DataOption = DATA,
+    provider: ProviderOption = Provider.auto,
+) -> None:
+    """Count what the gate makes of the test part's pixels: as they are, turned, inverted."""
+    with _extra("train"):
+        from training.dataset import ChestXray14
+        from training.gate_study import measure_gate, print_gate
+    localizer = _open_localizer(folder, provider)
+    with _clear_errors():
+        print_gate(measure_gate(localizer, ChestXray14.read(data)))
+
+
+@app.command()
 def robustness(
     folder: Annotated[Path, typer.Argument(help="Of the bundle.")],
     radiographs: Annotated[int, typer.Option(help="How many of the validation part.")] = 300,

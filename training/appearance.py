@@ -18,7 +18,7 @@ from scipy.special import log_softmax, softmax
 from torch import Tensor, nn
 
 from localization import Localizer
-from localization.appearance import PRESENTATIONS, AppearanceLimits
+from localization.appearance import AppearanceLimits
 from training.augmentation import enlarge
 from training.dataset import RadiographDataset
 from training.network import LocalizationNetwork
@@ -192,7 +192,6 @@ def choose_limits(localizer: Localizer, validation: RadiographDataset) -> Appear
     ]
     typicality = np.concatenate([each.typicality for each in measured])
     turned = np.concatenate([each.presentation for each in measured])[:, 1:].max(axis=1)
-    assert len(PRESENTATIONS) == 1 + measured[0].presentation[:, 1:].shape[1]
     return AppearanceLimits(
         refused=_rounded(typicality, REFUSED_SHARE),
         doubtful=_rounded(typicality, DOUBTFUL_SHARE),

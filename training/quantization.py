@@ -25,7 +25,9 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from localization import Compute, Localizer, ModelBundle
+from localization.appearance import AppearanceLimits
 from localization.bundle import Manifest, Precision, sha256, write_manifest
+from training.appearance import choose_limits
 from training.comparison import figures
 from training.dataset import ChestXray14, RadiographDataset
 from training.evaluation import predict, score_classification
@@ -62,7 +64,7 @@ COMPARED = {
 def quantize(folder: Path, data: ChestXray14, cache: Path, *, half: bool = False) -> ModelBundle:
     """Add an int8 graph to a bundle, compare it with fp32, and name the one to serve; see `RULE`.
 
-    The reference is measured anew, of the graph that is named.
+    The gate's limits and the reference are measured anew, of the graph that is named.
 
     Args:
         folder: of the bundle, which is rewritten.
@@ -88,10 +90,17 @@ def quantize(folder: Path, data: ChestXray14, cache: Path, *, half: bool = False
         "rule": RULE,
         **compared,
     }
-    write_manifest(
-        manifest.model_copy(update={"fastest": fastest, "quantization": quantization}), folder
-    )
+    manifest = manifest.model_copy(update={"fastest": fastest, "quantization": quantization})
+    write_manifest(manifest, folder)
+    limits = _limits(ModelBundle.load(folder), data, cache)
+    write_manifest(manifest.model_copy(update={"appearance": limits}), folder)
     return record_reference(ModelBundle.load(folder), data)
+
+
+def _limits(bundle: ModelBundle, data: ChestXray14, cache: Path) -> AppearanceLimits:
+    """Those of the graph that a CPU is served by: typicality differs a little between the two."""
+    validation = open_part(data, "validation", bundle.manifest.side, cache)
+    return choose_limits(Localizer(bundle, Compute("cpu", bundle.manifest.fastest)), validation)
 
 
 def _with_graphs(bundle: ModelBundle, made: list[Precision]) -> Manifest:

@@ -83,7 +83,16 @@ def test_the_answer_leaves_out_what_was_not_asked_for(localization: Localization
         set(finding) == {"disease", "probability", "threshold", "positive"}
         for finding in answer["findings"]
     )
-    assert answer["radiograph"] == {"format": "PNG", "width": 640, "height": 320}
+    assert answer["radiograph"] == {
+        "format": "PNG",
+        "width": 640,
+        "height": 320,
+        "field": {"x": 0, "y": 0, "width": 640, "height": 320},
+        "image_left": "unknown",
+        "window": None,
+        "typicality": 1.0,
+        "warnings": [],
+    }
 
 
 def test_only_positive_findings_have_boxes_unless_all_are_asked_for(

@@ -37,7 +37,10 @@ def test_a_chest_with_masses_is_found_to_have_them() -> None:
     radiograph = Radiograph.read(Path(str(file)).read_bytes())
     localizer = Localizer(ModelBundle.load(shipped_bundle()), Compute("cpu"))
     localization = localizer.localize(radiograph)
-    assert (localization.width, localization.height) == (1841, 1955)
+    facts = localization.radiograph
+    assert (facts.width, facts.height) == (1841, 1955)
+    assert facts.typicality > localizer.bundle.manifest.appearance.doubtful
+    assert facts.warnings == ()
     findings = {finding.disease: finding for finding in localization.findings}
     assert set(findings) == set(DISEASES)
     assert findings["Mass"].positive

@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 from pypdf import PdfReader
 
-from localization import Compute, Doubt, Localizer, ModelBundle, Radiograph
+from localization import Compute, Doubt, Localizer, ModelBundle, Policy, Radiograph
 from reporting import content, find_files, write_report
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -66,9 +66,9 @@ def pdf_text(file: Path) -> list[str]:
     return [" ".join(page.extract_text().split()) for page in PdfReader(file).pages]
 
 
-def draw(file: Path, *, brightness: int = 255, width: int = 300, height: int = 200) -> Path:
+def draw(file: Path, *, brightness: int = 180, width: int = 300, height: int = 200) -> Path:
     """A radiograph whose bright patch is, to the tiny bundle, the disease."""
-    pixels = np.zeros((height, width), np.uint8)
+    pixels = np.full((height, width), 45, np.uint8)  # Too bright for a border.
     pixels[height // 8 : height - height // 8, width // 4 : 3 * width // 4] = brightness
     file.parent.mkdir(parents=True, exist_ok=True)
     _, encoded = cv2.imencode(".png", pixels)
@@ -221,8 +221,9 @@ def test_a_warning_is_said_in_words(
     doubt = Doubt("inverted", "The radiograph may be inverted; look at it.")
     real = Radiograph.read
 
-    def doubtful(data: bytes) -> Radiograph:
-        return Radiograph(real(data).pixels, "PNG", "patient right", "window 1/2", (doubt,))
+    def doubtful(data: bytes, policy: Policy) -> Radiograph:
+        pixels = real(data, policy=policy).pixels
+        return Radiograph(pixels, "PNG", "patient right", "window 1/2", (doubt,))
 
     monkeypatch.setattr(Radiograph, "read", doubtful)
     report = tmp_path / f"report{suffix}"
