@@ -8,6 +8,7 @@ way it lies is told by a linear classifier that saw the same radiographs turned 
 label is used, and no picture of anything else.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
+from scipy.stats import beta
 from torch import Tensor, nn
 
 from localization import Localizer
@@ -29,14 +31,20 @@ PARTS = 3
 COMPONENTS = 128
 RADIOGRAPHS = 2048
 """Of the training part, from which all is fitted."""
+HELD_OUT = 4096
+"""Of the training part's others, by which limits are chosen beside the validation part: how far
+the rarest half per cent of radiographs are from the rest, that part alone is too small to say."""
 PENALTY = 1e-4
 """Of the classifier's squared weights."""
 BATCH = 32
 
-REFUSED_SHARE, DOUBTFUL_SHARE, TURNED_SHARE = 0.0025, 0.01, 0.0025
+REFUSED_SHARE, CONFIDENCE = 0.005, 0.95
+DOUBTFUL_SHARE, TURNED_SHARE = 0.01, 0.0025
 RULE = (
-    f"of the validation part, {REFUSED_SHARE:.2%} are refused as atypical, {DOUBTFUL_SHARE:.2%} "
-    f"refused or doubted, and at most {TURNED_SHARE:.2%} said to be turned or inverted"
+    f"by the validation part and {HELD_OUT} radiographs of the training part that typicality was "
+    f"not fitted on, no more than {REFUSED_SHARE:.1%} are refused as atypical (upper "
+    f"{CONFIDENCE:.0%} confidence limit, Clopper and Pearson 1934); of them, {DOUBTFUL_SHARE:.0%} "
+    f"are refused or doubted, and at most {TURNED_SHARE:.2%} said to be turned or inverted"
 )
 
 
@@ -125,8 +133,7 @@ def fit_appearance(
         side: of its input, in pixels.
         dataset: the training part.
     """
-    chosen = np.linspace(0, len(dataset) - 1, min(RADIOGRAPHS, len(dataset))).astype(int)
-    pixels = np.asarray(dataset.pixels[chosen])
+    pixels = np.asarray(dataset.pixels[_spread(np.arange(len(dataset)), RADIOGRAPHS)])
     upright = _see(network, side, pixels)
     mean, deviation = upright.mean(axis=0), upright.std(axis=0) + 1e-6
     values = (upright - mean) / deviation
@@ -184,20 +191,56 @@ def _classify(
     return weights[:, :-1], weights[:, -1]
 
 
-def choose_limits(localizer: Localizer, validation: RadiographDataset) -> AppearanceLimits:
-    """The limits by `RULE`, of the graph that serves."""
+def _spread(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """So many of some rows, spread evenly over them."""
+    return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
+
+
+def held_out(training: RadiographDataset) -> NDArray[np.uint8]:
+    """Radiographs of the training part that nothing here was fitted on, uint8 `[*, side, side]`."""
+    rows = np.arange(len(training))
+    others = np.setdiff1d(rows, _spread(rows, RADIOGRAPHS))
+    return np.asarray(training.pixels[_spread(others, HELD_OUT)])
+
+
+def choose_limits(
+    localizer: Localizer, training: RadiographDataset, validation: RadiographDataset
+) -> AppearanceLimits:
+    """The limits by `RULE`, of the graph that serves.
+
+    Args:
+        localizer: of that graph.
+        training: the part that `fit_appearance` was given.
+        validation: the validation part.
+    """
+    pixels = np.concatenate([np.asarray(validation.pixels), held_out(training)])
     measured = [
-        localizer.infer(np.asarray(validation.pixels[start : start + BATCH])[:, None])
-        for start in range(0, len(validation), BATCH)
+        localizer.infer(pixels[start : start + BATCH][:, None])
+        for start in range(0, len(pixels), BATCH)
     ]
     typicality = np.concatenate([each.typicality for each in measured])
     turned = np.concatenate([each.presentation for each in measured])[:, 1:].max(axis=1)
     return AppearanceLimits(
-        refused=_rounded(typicality, REFUSED_SHARE),
+        refused=lowest_allowed(typicality),
         doubtful=_rounded(typicality, DOUBTFUL_SHARE),
         # Less than half, and another presentation may be the likelier one.
         presentation=max(0.5, _rounded(turned, 1 - TURNED_SHARE)),
     )
+
+
+def lowest_allowed(typicality: NDArray[np.float32]) -> float:
+    """The typicality below which a radiograph is refused; 0, none, where too few are known.
+
+    Args:
+        typicality: `[radiographs]`, of frontal chest radiographs.
+    """
+    count = len(typicality)
+    refused = np.arange(count)
+    upper = beta.ppf(CONFIDENCE, refused + 1, count - refused)
+    allowed = int(np.count_nonzero(upper <= REFUSED_SHARE)) - 1
+    if allowed < 0:
+        return 0.0
+    return math.floor(1e4 * float(np.sort(typicality)[allowed])) / 1e4
 
 
 def _rounded(values: NDArray[np.float32], share: float) -> float:

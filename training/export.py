@@ -114,7 +114,7 @@ def export(
     localizer = Localizer(ModelBundle.load(folder), Compute("cpu"))
     chosen = {
         "box_thresholds": choose_box_thresholds(localizer, data),
-        "appearance": choose_limits(localizer, validation),
+        "appearance": choose_limits(localizer, training, validation),
     }
     write_manifest(manifest.model_copy(update=chosen), folder)
     if not (folder / CARD).exists():

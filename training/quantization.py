@@ -99,8 +99,11 @@ def quantize(folder: Path, data: ChestXray14, cache: Path, *, half: bool = False
 
 def _limits(bundle: ModelBundle, data: ChestXray14, cache: Path) -> AppearanceLimits:
     """Those of the graph that a CPU is served by: typicality differs a little between the two."""
-    validation = open_part(data, "validation", bundle.manifest.side, cache)
-    return choose_limits(Localizer(bundle, Compute("cpu", bundle.manifest.fastest)), validation)
+    training, validation = (
+        open_part(data, part, bundle.manifest.side, cache) for part in ("training", "validation")
+    )
+    localizer = Localizer(bundle, Compute("cpu", bundle.manifest.fastest))
+    return choose_limits(localizer, training, validation)
 
 
 def _with_graphs(bundle: ModelBundle, made: list[Precision]) -> Manifest:
