@@ -31,10 +31,8 @@ WHITE_STEP, WHITE_STEP_LINES = 24, 3
 
 CLEAR = 0.9
 """The share of a border's line that has the border's level."""
-WRITTEN = 0.5
-"""The same where a line of text crosses it."""
 TALLEST_TEXT = 0.06
-"""Of the copy's side: as many such lines in a row may be text; more of them are the field."""
+"""Of the copy's side: so many other lines between a border's are text; more are the field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +136,6 @@ def _same(lines: NDArray[np.uint8], level: int, spread: int) -> NDArray[np.float
 def _leading(shares: NDArray[np.float32]) -> int:
     """How many lines come before the field, lines of text among them."""
     clear = np.flatnonzero(shares >= CLEAR)
-    field = np.flatnonzero(shares < WRITTEN)
-    if len(field):
-        clear = clear[clear < field[0]]
     between = np.diff(clear, prepend=-1) - 1
     too_many = np.flatnonzero(between > TALLEST_TEXT * len(shares))
     reached = clear[: too_many[0]] if len(too_many) else clear
