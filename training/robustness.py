@@ -6,7 +6,7 @@ the exposed field and without it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -110,6 +110,7 @@ ALTERATIONS: dict[str, Alteration] = {
     "letter box, to 3 : 4": padded(1 / 6, 1 / 6, 0, 0),
     "pillar box, to 16 : 9": padded(0, 0, 7 / 18, 7 / 18),
     "white, 20 % on each side": padded(0.2, 0.2, 0.2, 0.2, level=255),
+    "film's noise alone": padded(0, 0, 0, 0, noise=6),
     "film, 20 %, noise": padded(0.2, 0.2, 0.2, 0.2, level=14, noise=6),
     "film, 20 %, noise, text outside": padded(0.2, 0.2, 0.2, 0.2, level=14, noise=6, text=True),
     "text and marker inside": annotated,
@@ -164,26 +165,24 @@ def measure(
     chosen = random.choice(len(part), min(radiographs, len(part)), replace=False)
     table = part.iloc[np.sort(chosen)]
     pixels = [_enlarged(read_radiograph(file).pixels) for file in table["file"]]
-    originals = {search: _localize(localizer, pixels, search) for search in (True, False)}
+    originals = _both(localizer, pixels)
     agreements = {}
     for name, alter in tqdm(alterations.items(), desc="Altering"):
         altered = [alter(each, random) for each in pixels]
         agreements[name] = {
-            search: _agreement(localizer, table, before, altered, search)
-            for search, before in originals.items()
+            search: _agreement(table, originals[search], after, altered)
+            for search, after in _both(localizer, [each.pixels for each in altered]).items()
         }
     areas = {search: _area(table, before) for search, before in originals.items()}
     return Robustness(len(table), areas, agreements)
 
 
 def _agreement(
-    localizer: Localizer,
     table: pd.DataFrame,
     before: list[Localization],
+    after: list[Localization],
     altered: list[Altered],
-    search: bool,
 ) -> Agreement:
-    after = _localize(localizer, [each.pixels for each in altered], search)
     changes = np.abs(_probabilities(after) - _probabilities(before))
     overlaps = [
         found
@@ -200,11 +199,22 @@ def _agreement(
     )
 
 
-def _localize(localizer: Localizer, pictures: list[Pixels], search: bool) -> list[Localization]:
-    radiographs = [
-        Radiograph(pixels, "PNG", exposed=find_field(pixels) if search else None)
-        for pixels in pictures
-    ]
+def _both(localizer: Localizer, pictures: list[Pixels]) -> dict[bool, list[Localization]]:
+    """Localizations of pictures, by whether their field was looked for."""
+    whole = [Radiograph(pixels, "PNG") for pixels in pictures]
+    found = [replace(each, exposed=find_field(each.pixels)) for each in whole]
+    with_search = _localize(localizer, found)
+    # Where the field is all of a picture, looking for it has changed nothing.
+    parts = [row for row, each in enumerate(with_search) if _is_part(each)]
+    without = list(with_search)
+    for row, localization in zip(
+        parts, _localize(localizer, [whole[row] for row in parts]), strict=True
+    ):
+        without[row] = localization
+    return {True: with_search, False: without}
+
+
+def _localize(localizer: Localizer, radiographs: list[Radiograph]) -> list[Localization]:
     return [
         localization
         for start in range(0, len(radiographs), BATCH)

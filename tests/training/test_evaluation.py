@@ -1,6 +1,7 @@
 import io
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,12 +11,13 @@ from rich.console import Console
 from localization import DISEASES, Compute, Localizer, ModelBundle
 from training.areas import mean_area
 from training.dataset import ChestXray14
-from training.evaluation import evaluate, score_classification
+from training.evaluation import evaluate, predict, score_classification
 from training.protocol import (
     CENTRED,
     Shown,
     Target,
     coverage,
+    inside,
     overlap,
     read_targets,
     score_localization,
@@ -50,6 +52,32 @@ def test_a_box_counts_as_found_above_the_threshold_and_others_as_false() -> None
     assert score["IoU"]["0.4"] == {"accuracy": 0.5, "afp": 2 / 2}
     assert score["IoU"]["0.5"] == {"accuracy": 0.0, "afp": 3 / 2}
     assert score["IoBB"]["0.9"] == {"accuracy": 0.5, "afp": 2 / 2}
+
+
+def test_what_a_map_of_a_field_shows_is_where_the_field_is() -> None:
+    heatmap = np.zeros((8, 8), np.float32)
+    heatmap[2, 5] = 1
+    everywhere, within = show(heatmap), show(heatmap, field=(512, 256, 512, 256))
+    (x, y, width, height), *_ = everywhere.boxes
+    assert within.boxes[0] == pytest.approx((512 + x / 2, 256 + y / 4, width / 2, height / 4))
+    assert within.candidates[0] == within.boxes[0]
+    assert within.peak == (512 + everywhere.peak[0] / 2, 256 + everywhere.peak[1] / 4)
+
+
+def test_boxes_of_a_radiograph_with_borders_are_scored_in_the_whole_of_it(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    pixels = np.zeros((512, 512), np.uint8)
+    pixels[128:384, 128:384] = 90
+    pixels[192:256, 256:320] = 255
+    cv2.imwrite(str(tmp_path / "bordered.png"), pixels)
+    table = pd.DataFrame({"file": [str(tmp_path / "bordered.png")]}, index=["bordered"])
+    localizer = Localizer(ModelBundle.load(tiny_bundle), Compute("cpu", threads=1))
+    target = Target("bordered", 1, "Mass", [(512, 384, 128, 128)])
+    shown = predict(localizer, table, {"bordered"}).show(target, [0.9])
+    # The map has 8 cells over the field, so a box is true to half of one, 64 pixels.
+    assert shown.candidates[0] == pytest.approx(target.boxes[0], abs=64)
+    assert inside(shown.peak, target.boxes[0])
 
 
 def test_a_method_that_shows_nothing_scores_nothing() -> None:

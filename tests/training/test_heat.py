@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from localization import DISEASES
 from training.heat import PLAIN, HeatMaps, HeatSetting, fit_heat
 from training.heat_setting import choose_heat_setting
-from training.protocol import Target
+from training.protocol import WHOLE, Target
 
 COUNT, CELLS = len(DISEASES), 8
 MASS = DISEASES.index("Mass")
@@ -106,7 +106,7 @@ def test_the_setting_that_finds_the_boxes_is_chosen(
     maps[:20, MASS, 1:3, 1:3] += 2
     targets = [Target(str(i), 2 * i, "Mass", [(128.0, 128.0, 256.0, 256.0)]) for i in range(20)]
     evidence = {str(i): maps[20 + i] for i in range(20)}  # They show nothing of it themselves.
-    fields = {str(i): (0.0, 0.0, 1024.0, 1024.0) for i in range(20)}
+    fields = dict.fromkeys(evidence, WHOLE)
     chosen = choose_heat_setting(targets, evidence, fields, maps, labels)
     assert chosen.location > 0
     assert choose_heat_setting([], {}, {}, maps, labels) == PLAIN
