@@ -6,10 +6,9 @@ and the views of CID 4010, beside what is seen to stand in their place ("CHEST P
 
 import re
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 from pydicom import Dataset
-from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from localization.dicom.elements import items, text
@@ -51,9 +50,18 @@ OBLIQUE_WORDS = frozenset({"LAO", "LPO", "RAO", "RPO", "LLO", "RLO", "LLD", "RLD
 
 
 @cache
+def _codes() -> Any:
+    """All of PS3.16's codes, loaded when the first is asked for: it takes as long as all else that
+    reading a file loads."""
+    from pydicom.sr.codedict import codes
+
+    return codes
+
+
+@cache
 def modalities() -> frozenset[str]:
     """DICOM's own names of modalities (PS3.16 CID 33)."""
-    group = codes.cid33
+    group = _codes().cid33
     return frozenset(str(getattr(group, keyword).value) for keyword in group.dir())
 
 
@@ -97,7 +105,7 @@ def view_terms(dataset: Dataset) -> list[str]:
 def _term(item: Dataset, context_group: str) -> str:
     """The name of a code: DICOM's own keyword where the code is known, else its meaning."""
     code = Code(text(item, "CodeValue"), text(item, "CodingSchemeDesignator"), "")
-    group = getattr(codes, context_group)
+    group = getattr(_codes(), context_group)
     for keyword in group.dir():
         # Equal also where one is SNOMED's old code and one the new.
         if getattr(group, keyword) == code:
