@@ -16,8 +16,8 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from threading import local
 from typing import Any, Self
 
 import httpx
@@ -33,8 +33,8 @@ START_SECONDS, ANSWER_SECONDS = 120.0, 60.0
 PARTS = 10
 """After each of so many parts of the run, the memory and the good radiographs are looked at."""
 
-MOST_GROWTH = 0.15
-"""Of the memory after the first part, in which buffers reach their size."""
+MOST_GROWTH = 0.1
+"""Of the memory after half of the run, by when buffers have reached their size."""
 
 BUSY = frozenset({503, 504})
 DEATHS = ("worker died", "worker stuck", "unexpected error")
@@ -52,13 +52,14 @@ class Service:
             self.port = int(probe.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "commands", "serve"],
-            cwd=ROOT,
-            env={**os.environ, "CXR_PORT": str(self.port), "CXR_LOG_LEVEL": "debug"},
-            stdout=log.open("wb"),
-            stderr=subprocess.STDOUT,
-        )
+        with log.open("wb") as written:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "commands", "serve"],
+                cwd=ROOT,
+                env={**os.environ, "CXR_PORT": str(self.port), "CXR_LOG_LEVEL": "debug"},
+                stdout=written,
+                stderr=subprocess.STDOUT,
+            )
 
     def __enter__(self) -> Self:
         give_up = time.monotonic() + START_SECONDS
@@ -79,6 +80,11 @@ class Service:
         """MB of all its processes, shared memory counted once."""
         return memory([self._process.pid])
 
+    def client(self) -> httpx.Client:
+        """One that threads share, and that asks it over so many connections."""
+        limits = httpx.Limits(max_connections=CONNECTIONS)
+        return httpx.Client(base_url=self.url, timeout=ANSWER_SECONDS, limits=limits)
+
     def stop(self) -> None:
         """Ask it to end, and wait."""
         self._process.terminate()
@@ -98,6 +104,7 @@ class Found:
     failures: list[str] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
     slowest: tuple[float, str] = (0.0, "")
+    """Seconds and the file."""
 
     def add(self, file: Mutated, status: int, reason: str, seconds: float) -> None:
         """Count an answer."""
@@ -110,17 +117,16 @@ class Found:
 class Run:
     """A series of files, sent over several connections."""
 
-    def __init__(self, service: Service, series: int, folder: Path) -> None:
-        self.service, self.series, self.folder = service, series, folder
+    def __init__(self, client: httpx.Client, series: int, folder: Path) -> None:
+        self.client, self.series, self.folder = client, series, folder
         self.found = Found()
-        self._own = local()
 
     def send(self, number: int) -> None:
         """Send a file in one of three ways: raw, as a form, as a form that is broken as well."""
         file = mutated(number, self.series)
         started = time.perf_counter()
         try:
-            response = self._client().post(f"/localize?{QUERY}", **request(file))
+            response = self.client.post(f"/localize?{QUERY}", **request(file))
         except httpx.TransportError as error:
             self._failed(file, f"no answer ({type(error).__name__})")
             return
@@ -130,12 +136,6 @@ class Run:
             self._failed(file, f"{response.status_code} {reason}")
         if secrets := told(response.content + str(response.headers).encode()):
             self._failed(file, f"the answer tells {secrets[0]!r}")
-
-    def _client(self) -> httpx.Client:
-        if not hasattr(self._own, "client"):
-            self._own.client = httpx.Client(base_url=self.service.url, timeout=ANSWER_SECONDS)
-        client: httpx.Client = self._own.client
-        return client
 
     def _failed(self, file: Mutated, what: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -165,16 +165,13 @@ def reason_of(response: httpx.Response) -> str:
         return "no answer that was promised"
 
 
-def good_answers(url: str) -> list[bytes]:
+def good_answers(client: httpx.Client) -> list[bytes]:
     """What becomes of radiographs that were not mutated, one of each format."""
     formats = {seed.kind: seed for seed in reversed(seeds()) if seed.is_read}
     answers = []
     for seed in formats.values():
-        response = httpx.post(
-            f"{url}/localize?boxes=all",
-            content=seed.data,
-            headers={"X-Request-ID": REQUEST_ID},
-            timeout=ANSWER_SECONDS,
+        response = client.post(
+            "/localize?boxes=all", content=seed.data, headers={"X-Request-ID": REQUEST_ID}
         )
         answers.append(b"%d %s" % (response.status_code, response.content))
     return answers
@@ -183,26 +180,27 @@ def good_answers(url: str) -> list[bytes]:
 def parts(count: int) -> Iterator[range]:
     """The files' numbers, part by part."""
     edges = np.linspace(0, count, PARTS + 1, dtype=int)
-    yield from (range(start, end) for start, end in zip(edges, edges[1:], strict=False))
+    yield from (range(start, end) for start, end in pairwise(edges))
 
 
-def fuzz(run: Run, count: int) -> Found:
+def fuzz(service: Service, run: Run, count: int) -> Found:
     """Send all files, and look at the service between the parts and at the end."""
-    found, service = run.found, run.service
-    before = good_answers(service.url)
+    found = run.found
+    before = good_answers(run.client)
     if not all(answer.startswith(b"200 ") for answer in before):
         found.failures.append("not every good radiograph is localized, before anything was sent")
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         for part in parts(count):
             list(pool.map(run.send, part))
-            if good_answers(service.url) != before:
+            if good_answers(run.client) != before:
                 found.failures.append(f"good radiographs are answered otherwise after {part}")
             found.memory.append(service.memory)
             print(f"{part.stop} files, {found.memory[-1]:.0f} MB", file=sys.stderr, flush=True)
-    if secrets := told(httpx.get(f"{service.url}/metrics").content):
+    if secrets := told(run.client.get("/metrics").content):
         found.failures.append(f"the metrics tell {secrets[0]!r}")
-    if found.memory[-1] > found.memory[0] * (1 + MOST_GROWTH):
-        found.failures.append(f"memory grew from {found.memory[0]:.0f} to {found.memory[-1]:.0f}")
+    middle, last = found.memory[PARTS // 2 - 1], found.memory[-1]
+    if last > middle * (1 + MOST_GROWTH):
+        found.failures.append(f"memory grew from {middle:.0f} MB to {last:.0f} MB")
     return found
 
 
@@ -226,13 +224,12 @@ def table(found: Found, count: int, seconds: float) -> str:
     for kind in sorted({kind for kind, _ in found.by_kind}):
         counts = (found.by_kind[kind, group] for group in ("localized", "refused", "failed"))
         lines.append(f"| {kind} | {' | '.join(map(str, counts))} |")
-    first, last = found.memory[0], found.memory[-1]
+    memory = ", ".join(f"{megabytes:.0f}" for megabytes in found.memory)
     lines += [
         "",
-        f"{count} files in {seconds / 60:.1f} minutes over {CONNECTIONS} connections; "
-        f"memory of the service {first:.0f} MB after the first tenth, {last:.0f} MB after the last "
-        f"(at most {max(found.memory):.0f} MB); slowest answer {found.slowest[0]:.2f} s "
-        f"({found.slowest[1]}); {len(found.failures)} failures.",
+        f"{count:,} files in {seconds / 60:.1f} minutes over {CONNECTIONS} connections: "
+        f"{len(found.failures)} failures. Memory of all processes after each tenth, in MB: "
+        f"{memory}. Slowest answer: {found.slowest[0]:.2f} s.",
     ]
     return "\n".join(lines)
 
@@ -248,10 +245,11 @@ def main() -> int:
     chosen = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        with Service(Path(folder) / "log") as service:
-            found = fuzz(Run(service, chosen.series, chosen.failures), chosen.files)
+        with Service(Path(folder) / "log") as service, service.client() as client:
+            found = fuzz(service, Run(client, chosen.series, chosen.failures), chosen.files)
         read_log(service.log, found)
     print(table(found, chosen.files, time.monotonic() - started))
+    print(f"slowest: {found.slowest[1]}", file=sys.stderr)
     for failure in found.failures:
         print(f"FAILED: {failure}", file=sys.stderr)
     return int(bool(found.failures))

@@ -355,7 +355,9 @@ def shuffle_fragments(seed: Seed, rng: random.Random) -> bytes:
         k = rng.randrange(len(items))
         items[k] = alter(items[k], rng)[:LARGEST]
     elif change == "many":
-        items += [rng.choice((b"", b"\xff\xd9", items[-1]))] * rng.choice((10, 20_000 // len(items)))
+        items += [rng.choice((b"", b"\xff\xd9", items[-1]))] * rng.choice(
+            (10, 20_000 // len(items))
+        )
         items = items[:2000]
     else:
         items[0] = struct.pack("<4I", *(rng.choice(EXTREMES) & 0xFFFFFFFF for _ in range(4)))

@@ -15,6 +15,7 @@ from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     ignored_auth,
     missing_required_header,
+    negative_data_rejection,
     response_headers_conformance,
     response_schema_conformance,
     status_code_conformance,
@@ -22,6 +23,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from seeds import seeds, told
 
+from service.access import is_open
 from service.app import create_app
 from service.settings import Settings
 
@@ -37,6 +39,7 @@ CHECKS: list[CheckFunction] = [
     response_headers_conformance,
     response_schema_conformance,
     missing_required_header,
+    negative_data_rejection,
     unsupported_method,
     allow_header_conformance,
     ignored_auth,
@@ -77,8 +80,7 @@ def service(tiny_bundle: Path) -> Iterator[Running]:
 OPERATIONS = schemathesis.openapi.from_dict(create_app(Settings(api_keys=HOLDER)).openapi())
 
 
-@OPERATIONS.parametrize()
-@settings(
+BOUNDED = settings(
     max_examples=40,
     deadline=None,
     derandomize=True,
@@ -86,11 +88,31 @@ OPERATIONS = schemathesis.openapi.from_dict(create_app(Settings(api_keys=HOLDER)
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
+
+
+@OPERATIONS.parametrize()
+@BOUNDED
 def test_every_answer_is_one_that_the_document_describes(
     case: schemathesis.Case, service: Running
 ) -> None:
     response = case.call_and_validate(
         base_url=f"http://127.0.0.1:{service.port}",
-        headers={"Authorization": f"Bearer {KEY}"}, checks=CHECKS, timeout=20
+        headers={"Authorization": f"Bearer {KEY}"},
+        checks=CHECKS,
+        timeout=20,
     )
     assert not told(response.content)
+
+
+@OPERATIONS.parametrize()
+@settings(BOUNDED, max_examples=3)
+def test_an_answer_to_one_without_a_key_is_described_as_well(
+    case: schemathesis.Case, service: Running
+) -> None:
+    response = case.call_and_validate(
+        base_url=f"http://127.0.0.1:{service.port}",
+        headers={"Authorization": "Bearer of no key"},
+        checks=CHECKS,
+        timeout=20,
+    )
+    assert (response.status_code == 401) == (not is_open(case.formatted_path))
