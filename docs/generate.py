@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # Of this checkout, whatever is installed.
 
+from localization.refusal import REASONS  # noqa: E402
 from service.metrics import Metrics  # noqa: E402
 from service.problems import CANNOT_BE_LOCALIZED, KINDS  # noqa: E402
 from service.settings import Settings  # noqa: E402
@@ -48,13 +49,17 @@ def _default(field: FieldInfo) -> str:
 
 
 def problems_table() -> str:
-    """Every kind of problem that has a name of its own."""
+    """Every kind of problem: of a request, of the service, and of a radiograph."""
     rows = ["| `type` | status | title |", "|---|---|---|"]
     rows += [
         f"| `/problems/{slug}` | {kind.status} | {kind.title} |" for slug, kind in KINDS.items()
     ]
     others = CANNOT_BE_LOCALIZED
-    rows.append(f"| any other reason of a radiograph | {others.status} | {others.title} |")
+    rows += [
+        f"| `/problems/{reason}` | {others.status} | {others.title}: {what} |"
+        for reason, what in REASONS.items()
+        if reason not in KINDS
+    ]
     return "\n".join(rows)
 
 

@@ -41,8 +41,14 @@ KEYS: dict[str, Any] = {
 }
 
 
+UNAUTHORIZED = (
+    "An API key is needed. Send one as `Authorization: Bearer KEY` or as `X-API-Key: KEY`."
+)
+
+
 def describe_keys(app: FastAPI) -> None:
-    """Make the document of ``app`` say which operations need an API key, and how to send it."""
+    """Make the document of ``app`` say which operations need an API key, how to send it, and what
+    becomes of a request without."""
     undescribed = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -51,6 +57,8 @@ def describe_keys(app: FastAPI) -> None:
         for path, operations in document["paths"].items():
             for operation in operations.values():
                 operation["security"] = [] if is_open(path) else [{name: []} for name in KEYS]
+                if not is_open(path):
+                    operation["responses"] |= _by_text(problems(unauthorized=UNAUTHORIZED))
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -68,6 +76,10 @@ def problems(**examples: str) -> dict[int | str, dict[str, Any]]:
         response = responses.setdefault(kind.status, _problem_response(kind.status))
         response["content"][MEDIA_TYPE]["examples"][slug] = {"value": _document(slug, kind, detail)}
     return responses
+
+
+def _by_text(responses: dict[int | str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {str(status): response for status, response in responses.items()}
 
 
 def _problem_response(status: int) -> dict[str, Any]:

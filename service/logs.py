@@ -15,7 +15,10 @@ def configure_logs(settings: Settings) -> None:
     # Libraries' warnings and messages quote what they read, and that may be a patient's name.
     warnings.simplefilter("ignore")
     for name in ("pydicom", "PIL"):
-        logging.getLogger(name).disabled = True
+        library = logging.getLogger(name)
+        # With it its modules' loggers, which being disabled would not have reached.
+        library.propagate = False
+        library.handlers = [logging.NullHandler()]
     shared: list[structlog.types.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.PositionalArgumentsFormatter(),

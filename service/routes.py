@@ -22,19 +22,23 @@ metrics_router = APIRouter()
 """Apart, for metrics may have a port of their own."""
 
 REFUSALS = problems(
-    empty="The request body is empty: send the bytes of a radiograph.",
+    empty="The file is empty.",
+    invalid_multipart="Missing boundary in multipart. Send one field, `file`.",
     missing_file="Send the radiograph as the file of a form field named `file`.",
     too_many_pixels="The radiograph is larger than this service decodes.",
-    upload_too_large="A request may hold 67108864 bytes at most.",
+    upload_too_large="A request may hold 67108864 bytes at most; send the radiograph itself, one "
+    "at a time, without padding or attachments.",
+    upload_too_slow="The upload was not complete after 120 seconds.",
     unsupported_format="The file is not a PNG, JPEG, JPEG 2000, TIFF, WebP or DICOM file.",
     truncated="The file ends before the image is complete; send it again.",
     invalid_parameters="heatmaps: Input should be 'png', 'values' or 'none'",
-    unauthorized="An API key is needed. Send one as `Authorization: Bearer KEY` or as "
-    "`X-API-Key: KEY`.",
     rate_limited="These are more requests than one caller may send; try again in 3 s.",
     queue_full=BUSY,
+    too_much_held="The service holds as many uploads as it may; try again in a moment.",
+    not_ready="The model is still being loaded; try again in a moment.",
     too_late="The radiograph was not localized within 10 seconds; the service is busy, try again "
     "in a moment.",
+    internal_error="An unexpected error occurred; it is logged under this request's id.",
 )
 
 

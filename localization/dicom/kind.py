@@ -18,6 +18,9 @@ MODALITIES = ("CR", "DX", "DR", "RG")
 YOUNGEST_YEARS = 16
 """The model's intended range of age starts here."""
 
+MOST_COUNTED = 999
+"""Frames that a refusal counts."""
+
 # Of PatientAge (PS3.5, VR AS): how many of its units make a year.
 AGE_UNITS = {"D": 365.25, "W": 365.25 / 7, "M": 12, "Y": 1}
 
@@ -45,10 +48,12 @@ def check_gray_frame(dataset: Dataset) -> None:
     """
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames > 1:
+        # Many are not counted: a misfilled number might be a date of birth, or a patient's.
+        held = frames if frames <= MOST_COUNTED else f"more than {MOST_COUNTED}"
         raise RadiographRefused(
             "multi-frame",
-            f"The DICOM file holds {frames} frames; send one radiograph.",
-            {"frames": frames, "read": 1},
+            f"The DICOM file holds {held} frames; send one radiograph.",
+            {"frames": held, "read": 1},
         )
     if dataset.get("PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
         raise RadiographRefused(

@@ -46,7 +46,7 @@ def check_decodable(dataset: Dataset) -> None:
     bits = int(dataset.BitsStored)
     if not 1 <= bits <= 16:
         raise RadiographRefused(
-            "bit-depth", f"The DICOM file stores {bits} bits a pixel; 1 to 16 are read."
+            "bit-depth", "The DICOM file does not store 1 to 16 bits a pixel, which are read."
         )
     needed = (int(dataset.Rows) * int(dataset.Columns) * int(dataset.BitsAllocated) + 7) // 8
     if syntax in NATIVE and len(dataset.PixelData) < needed:

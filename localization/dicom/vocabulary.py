@@ -9,7 +9,6 @@ from functools import cache
 from typing import Any, Literal
 
 from pydicom import Dataset
-from pydicom.sr.coding import Code
 
 from localization.dicom.elements import items, text
 
@@ -53,9 +52,9 @@ OBLIQUE_WORDS = frozenset({"LAO", "LPO", "RAO", "RPO", "LLO", "RLO", "LLD", "RLD
 def _codes() -> Any:
     """All of PS3.16's codes, loaded when the first is asked for: it takes as long as all else that
     reading a file loads."""
-    from pydicom.sr.codedict import codes
+    from pydicom import sr
 
-    return codes
+    return sr.codedict.codes
 
 
 @cache
@@ -104,6 +103,8 @@ def view_terms(dataset: Dataset) -> list[str]:
 
 def _term(item: Dataset, context_group: str) -> str:
     """The name of a code: DICOM's own keyword where the code is known, else its meaning."""
+    from pydicom.sr.coding import Code
+
     code = Code(text(item, "CodeValue"), text(item, "CodingSchemeDesignator"), "")
     group = getattr(_codes(), context_group)
     for keyword in group.dir():

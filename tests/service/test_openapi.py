@@ -1,11 +1,16 @@
 """The OpenAPI document: what /docs shows is what the service does."""
 
+from pathlib import Path
 from typing import Any
 
 from fastapi.testclient import TestClient
 
 from localization import DISEASES
+from localization.refusal import REASONS
+from service.app import create_app
+from service.problems import KINDS
 from service.schemas import EXAMPLE_ANSWER, Answer, Problem
+from service.settings import Settings
 
 
 def localize_operation(client: TestClient) -> dict[str, Any]:
@@ -70,6 +75,29 @@ def test_every_error_is_a_problem_with_an_example(client: TestClient) -> None:
             assert media_type == "application/problem+json"
             for example in response["content"][media_type]["examples"].values():
                 assert Problem.model_validate(example["value"]).status == int(status)
+
+
+def test_every_kind_of_problem_has_an_example_where_it_is_answered(tiny_bundle: Path) -> None:
+    app = create_app(Settings(model=tiny_bundle, api_keys=f"a:{'0' * 64}"))
+    shown = {
+        slug
+        for operations in app.openapi()["paths"].values()
+        for operation in operations.values()
+        for response in operation["responses"].values()
+        for media in response.get("content", {}).values()
+        for slug in media.get("examples", {})
+    }
+    assert set(KINDS) <= shown
+    assert shown <= {*KINDS, *REASONS}
+
+
+def test_a_key_that_is_missing_is_described_where_one_is_needed(client: TestClient) -> None:
+    app = create_app(Settings(api_keys=f"a:{'0' * 64}"))
+    for path, operations in app.openapi()["paths"].items():
+        for operation in operations.values():
+            assert ("401" in operation["responses"]) == bool(operation["security"]), path
+    for operations in client.get("/openapi.json").json()["paths"].values():
+        assert all("401" not in operation["responses"] for operation in operations.values())
 
 
 def test_the_documentation_page_is_there(client: TestClient) -> None:

@@ -1,8 +1,16 @@
 """One line per request, and nothing of the patient."""
 
+import logging
+import warnings
+
+import pytest
+import structlog
 from fastapi.testclient import TestClient
 from service_helpers import GatedLocalizer, encode_dicom
 from structlog.testing import capture_logs
+
+from service.logs import configure_logs
+from service.settings import Settings
 
 
 def test_a_request_is_one_line_that_says_what_became_of_it(client: TestClient, png: bytes) -> None:
@@ -102,3 +110,20 @@ def test_probes_are_logged_at_debug(client: TestClient) -> None:
     with capture_logs() as lines:
         client.get("/healthz")
     assert [line["log_level"] for line in lines] == ["debug"]
+
+
+def test_what_libraries_say_of_a_file_reaches_no_log(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    libraries = ("pydicom", "PIL")
+    for name in (None, "service", "uvicorn", *libraries):  # To be as they were, afterwards.
+        logger = logging.getLogger(name)
+        monkeypatch.setattr(logger, "handlers", list(logger.handlers))
+        monkeypatch.setattr(logger, "level", logger.level)
+        monkeypatch.setattr(logger, "propagate", logger.propagate)
+    with warnings.catch_warnings():
+        configure_logs(Settings())
+        for name in ("pydicom", "PIL", "PIL.TiffImagePlugin"):
+            logging.getLogger(name).error("of %s", "Erika")
+    structlog.reset_defaults()
+    assert "Erika" not in "".join(capfd.readouterr())

@@ -285,3 +285,19 @@ def test_what_looks_like_a_modality_and_is_none_is_not_quoted(name: str) -> None
     refused = refusal(as_dicom(ramp(), 8, Modality=name))
     assert refused.reason == "modality"
     assert "SMITH" not in (str(refused) + str(refused.evidence)).upper()
+
+
+@pytest.mark.parametrize(("said", "told"), [("18670403", "more than 999"), ("12", 12)])
+def test_a_number_of_frames_that_may_be_a_date_is_not_quoted(said: str, told: int | str) -> None:
+    refused = refusal(as_dicom(ramp(), 8, NumberOfFrames=said))
+    assert refused.reason == "multi-frame"
+    assert f"holds {told} frames" in str(refused)
+    assert refused.evidence["frames"] == told
+
+
+def test_a_number_of_bits_that_may_be_a_date_is_not_quoted() -> None:
+    dataset = as_dicom(ramp(), 8)
+    dataset.add_new("BitsStored", "IS", "18670403")
+    refused = refusal(dataset)
+    assert refused.reason == "bit-depth"
+    assert "1867" not in f"{refused} {refused.evidence}"
