@@ -72,7 +72,7 @@ def find_field(pixels: NDArray[np.uint8]) -> Field:
     whole = Field.whole(pixels)
     copy, scale = _small_copy(pixels)
     edges = _trim(copy)
-    if edges is None or _share(edges, copy) >= LARGEST_SEEN:
+    if edges is None or _area(edges) >= LARGEST_SEEN * copy.size:
         return whole
     top, bottom, left, right = _refine(pixels, edges, copy, scale)
     if min(bottom - top, right - left) < SMALLEST_SIDE:
@@ -101,13 +101,12 @@ def _trim(copy: NDArray[np.uint8]) -> _Edges | None:
     More than once, because one may lie within another: a collimated film on a scanner's bed.
     """
     top, bottom, left, right = 0, copy.shape[0], 0, copy.shape[1]
-    turned = np.ascontiguousarray(cv2.transpose(copy), np.uint8)
     while True:
         before = (top, bottom, left, right)
         top += _border(copy[top:bottom, left:right])
         bottom -= _border(copy[top:bottom, left:right][::-1])
-        left += _border(turned[left:right, top:bottom])
-        right -= _border(turned[left:right, top:bottom][::-1])
+        left += _border(copy[top:bottom, left:right].T)
+        right -= _border(copy[top:bottom, left:right].T[::-1])
         if top >= bottom or left >= right:
             return None
         if before == (top, bottom, left, right):
@@ -118,28 +117,26 @@ def _border(lines: NDArray[np.uint8]) -> int:
     """How many of a picture's first lines `[lines, pixels]` are border."""
     if not lines.size:
         return 0
-    first = np.sort(lines[0])
-    level = int(first[len(first) // 2])
+    level = int(np.sort(lines[0])[lines.shape[1] // 2])
     if BLACK < level < WHITE:
         return 0
     white = level >= WHITE
-    count = _leading(_same(lines, level, WHITE_SPREAD if white else BLACK_SPREAD))
+    spread = WHITE_SPREAD if white else BLACK_SPREAD
+    same = cv2.inRange(lines, np.array(level - spread), np.array(level + spread))
+    count = _leading(cv2.reduce(same, 1, cv2.REDUCE_AVG, dtype=cv2.CV_32F)[:, 0] / 255)
     return 0 if white and not _ends_at_once(lines, level, count) else count
 
 
-def _same(lines: NDArray[np.uint8], level: int, spread: int) -> NDArray[np.float32]:
-    """The share of each line's pixels that are within a spread around a level."""
-    same = cv2.inRange(lines, np.array(level - spread), np.array(level + spread))
-    return np.asarray(cv2.reduce(same, 1, cv2.REDUCE_AVG, dtype=cv2.CV_32F)[:, 0] / 255, np.float32)
-
-
-def _leading(shares: NDArray[np.float32]) -> int:
-    """How many lines come before the field, lines of text among them."""
-    clear = np.flatnonzero(shares >= CLEAR)
-    between = np.diff(clear, prepend=-1) - 1
-    too_many = np.flatnonzero(between > TALLEST_TEXT * len(shares))
-    reached = clear[: too_many[0]] if len(too_many) else clear
-    return int(reached[-1]) + 1 if len(reached) else 0
+def _leading(shares: NDArray[np.floating]) -> int:
+    """How many lines come before the field, by the share of each that has the border's level."""
+    tallest = TALLEST_TEXT * len(shares)
+    count = 0
+    for line, share in enumerate(shares.tolist(), start=1):
+        if share >= CLEAR:
+            count = line
+        elif share < WRITTEN or line - count > tallest:
+            break
+    return count
 
 
 def _ends_at_once(lines: NDArray[np.uint8], level: int, count: int) -> bool:
@@ -148,9 +145,9 @@ def _ends_at_once(lines: NDArray[np.uint8], level: int, count: int) -> bool:
     return bool(inner.size and level - np.median(inner) >= WHITE_STEP)
 
 
-def _share(edges: _Edges, copy: NDArray[np.uint8]) -> float:
+def _area(edges: _Edges) -> int:
     top, bottom, left, right = edges
-    return (bottom - top) * (right - left) / copy.size
+    return (bottom - top) * (right - left)
 
 
 def _refine(

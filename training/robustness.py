@@ -2,7 +2,7 @@
 
 Radiographs of the validation part are padded, collimated, annotated and cropped; what the model
 then says is compared with what it says of the originals, boxes mapped back, with the search for
-the exposed field and without it.
+the exposed field and without it; and how many of them the gate would refuse or warn of.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from localization import DISEASES, Localization, Localizer, Radiograph, find_field
+from localization import DISEASES, Box, Localization, Localizer, Radiograph, find_field
 from training.areas import mean_area
 from training.dataset import ChestXray14, read_radiograph
 from training.protocol import Rectangle, overlap
@@ -82,6 +82,11 @@ def padded(
     return pad
 
 
+def untouched(pixels: Pixels, random: np.random.Generator) -> Altered:
+    """The radiograph itself, to compare the others with."""
+    return Altered(pixels)
+
+
 def annotated(pixels: Pixels, random: np.random.Generator) -> Altered:
     """Text in a corner of the field and a marker at a shoulder."""
     picture = pixels.copy()
@@ -103,6 +108,7 @@ def cropped(share: float) -> Alteration:
 
 
 ALTERATIONS: dict[str, Alteration] = {
+    "nothing": untouched,
     "black, 10 % on each side": padded(0.1, 0.1, 0.1, 0.1),
     "black, 20 % on each side": padded(0.2, 0.2, 0.2, 0.2),
     "black, 40 % on each side": padded(0.4, 0.4, 0.4, 0.4),
@@ -124,6 +130,10 @@ class Agreement:
 
     fields: float
     """Share of the altered radiographs of which a part was taken as the field."""
+    refused: float
+    """Share of them that the gate would refuse by its default policy."""
+    warned: float
+    """Share of them that it would not refuse, but warn of."""
     median: float
     """Of the probabilities' absolute changes, over radiographs and diseases."""
     percentile_95: float
@@ -138,8 +148,6 @@ class Robustness:
     """What `measure` returns."""
 
     radiographs: int
-    area: dict[bool, float]
-    """Mean AUC of the originals, by whether the field was looked for."""
     agreements: dict[str, dict[bool, Agreement]]
     """By alteration, and by whether the field was looked for."""
 
@@ -173,8 +181,7 @@ def measure(
             search: _agreement(table, originals[search], after, altered)
             for search, after in _both(localizer, [each.pixels for each in altered]).items()
         }
-    areas = {search: _area(table, before) for search, before in originals.items()}
-    return Robustness(len(table), areas, agreements)
+    return Robustness(len(table), agreements)
 
 
 def _agreement(
@@ -189,13 +196,16 @@ def _agreement(
         for first, second, each in zip(before, after, altered, strict=True)
         for found in _overlaps(first, second, each)
     ]
-    parts = [_is_part(localization) for localization in after]
+    refused = [_is_refused(localization) for localization in after]
+    doubted = [bool(localization.radiograph.warnings) for localization in after]
     return Agreement(
-        float(np.mean(parts)),
-        float(np.median(changes)),
-        float(np.quantile(changes, 0.95)),
-        _area(table, after),
-        float(np.mean(overlaps)),
+        fields=float(np.mean([_is_part(localization) for localization in after])),
+        refused=float(np.mean(refused)),
+        warned=float(np.mean(doubted) - np.mean(refused)),
+        median=float(np.median(changes)),
+        percentile_95=float(np.quantile(changes, 0.95)),
+        area=_area(table, after),
+        overlap=float(np.mean(overlaps)),
     )
 
 
@@ -215,16 +225,21 @@ def _both(localizer: Localizer, pictures: list[Pixels]) -> dict[bool, list[Local
 
 
 def _localize(localizer: Localizer, radiographs: list[Radiograph]) -> list[Localization]:
+    """Localize those too that the gate would refuse: it says so among the warnings."""
     return [
         localization
         for start in range(0, len(radiographs), BATCH)
-        for localization in localizer.localize_batch(radiographs[start : start + BATCH])
+        for localization in localizer.localize_batch(radiographs[start : start + BATCH], "flag")
     ]
 
 
 def _is_part(localization: Localization) -> bool:
     facts = localization.radiograph
     return (facts.field.width, facts.field.height) != (facts.width, facts.height)
+
+
+def _is_refused(localization: Localization) -> bool:
+    return any(doubt.disqualifying for doubt in localization.radiograph.warnings)
 
 
 def _probabilities(localizations: list[Localization]) -> NDArray[np.float64]:
@@ -248,7 +263,7 @@ def _overlaps(before: Localization, after: Localization, altered: Altered) -> li
     ]
 
 
-def _rectangles(boxes: tuple, x: float, y: float) -> list[Rectangle]:
+def _rectangles(boxes: tuple[Box, ...], x: float, y: float) -> list[Rectangle]:
     return [(box.x - x, box.y - y, box.width, box.height) for box in boxes]
 
 
@@ -278,23 +293,30 @@ def _mark(picture: NDArray[np.generic], x: int, y: int, size: float) -> None:
 
 def print_robustness(robustness: Robustness, console: Console | None = None) -> None:
     """Print the table; each pair of figures is with the field looked for / without."""
-    console = console or Console(width=None if Console().is_terminal else 140)
+    console = console or Console(width=None if Console().is_terminal else 160)
     table = Table(
         title=f"{robustness.radiographs} validation radiographs, with / without the field",
         title_justify="left",
     )
-    for column in ("altered by", "field found", "|change|, median", "95th", "mean AUC", "box IoU"):
-        table.add_column(column, justify="left" if column == "altered by" else "right")
-    areas = robustness.area
-    table.add_row("nothing", "", "", "", f"{areas[True]:.3f} / {areas[False]:.3f}", "")
+    table.add_column("altered by")
+    for column in ("field found", *COLUMNS):
+        table.add_column(column, justify="right")
     for name, by_search in robustness.agreements.items():
         found, whole = by_search[True], by_search[False]
-        pairs = [
-            (found.median, whole.median, 4),
-            (found.percentile_95, whole.percentile_95, 3),
-            (found.area, whole.area, 3),
-            (found.overlap, whole.overlap, 2),
-        ]
-        cells = (f"{a:.{digits}f} / {b:.{digits}f}" for a, b, digits in pairs)
+        cells = (
+            f"{getattr(found, figure):{form}} / {getattr(whole, figure):{form}}"
+            for figure, form in COLUMNS.values()
+        )
         table.add_row(name, f"{found.fields:.0%}", *cells)
     console.print(table)
+
+
+COLUMNS = {
+    "|change|, median": ("median", ".4f"),
+    "95th": ("percentile_95", ".3f"),
+    "mean AUC": ("area", ".3f"),
+    "box IoU": ("overlap", ".2f"),
+    "refused": ("refused", ".0%"),
+    "warned of": ("warned", ".0%"),
+}
+"""Of the printed table: a field of `Agreement`, and its format."""
