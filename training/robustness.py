@@ -1,11 +1,10 @@
 """Whether findings hold where a radiograph has borders, text or other edges than in training.
 
-Radiographs of the validation part are padded, collimated, annotated and cropped; what the model
-then says is compared with what it says of the originals, boxes mapped back, with the search for
-the exposed field and without it; and how many of them the gate would refuse or warn of.
+Radiographs of the validation part are altered, see `training.alterations`. What the model says of
+them is compared with what it says of the originals, boxes mapped back, with the search for the
+exposed field and without it; and it is told how many of them the gate would refuse or warn of.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import cv2
@@ -18,6 +17,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from localization import DISEASES, Box, Localization, Localizer, Radiograph, find_field
+from training.alterations import ALTERATIONS, Alteration, Altered, Pixels
 from training.areas import mean_area
 from training.dataset import ChestXray14, read_radiograph
 from training.protocol import Rectangle, overlap
@@ -25,103 +25,6 @@ from training.protocol import Rectangle, overlap
 BATCH = 16
 SIDE = 512
 """Pixels. Smaller radiographs are enlarged to it first, so that text is as sharp in all."""
-
-FONT = cv2.FONT_HERSHEY_SIMPLEX
-# Invented, and of the length and kind that consoles burn in.
-LINES = ("PORTABLE AP SUPINE", "01-JAN-2000 12:34", "85 kVp 2.0 mAs")
-
-Pixels = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Altered:
-    """A radiograph as it might be sent instead."""
-
-    pixels: Pixels
-    x: float = 0
-    """Where the original's left edge is in it, in pixels; negative where it was cut."""
-    y: float = 0
-
-
-Alteration = Callable[[Pixels, np.random.Generator], Altered]
-
-
-def padded(
-    top: float,
-    bottom: float,
-    left: float,
-    right: float,
-    *,
-    level: int = 0,
-    noise: float = 0,
-    text: bool = False,
-) -> Alteration:
-    """Add borders.
-
-    Args:
-        top, bottom, left, right: as shares of the radiograph's height and width.
-        level: of the borders, in [0, 255].
-        noise: its standard deviation in levels, all over the picture.
-        text: whether lines of text and a marker stand in the borders.
-    """
-
-    def pad(pixels: Pixels, random: np.random.Generator) -> Altered:
-        height, width = pixels.shape
-        above, below = round(top * height), round(bottom * height)
-        before, after = round(left * width), round(right * width)
-        picture = cv2.copyMakeBorder(
-            pixels, above, below, before, after, cv2.BORDER_CONSTANT, value=(level,)
-        )
-        if noise:
-            picture = _noisy(picture, noise, random)
-        if text:
-            _write(picture, 4, 4, height / 40)
-            _mark(picture, picture.shape[1] - height // 12, picture.shape[0] - 6, height / 14)
-        return Altered(np.asarray(picture, np.uint8), before, above)
-
-    return pad
-
-
-def untouched(pixels: Pixels, random: np.random.Generator) -> Altered:
-    """The radiograph itself, to compare the others with."""
-    return Altered(pixels)
-
-
-def annotated(pixels: Pixels, random: np.random.Generator) -> Altered:
-    """Text in a corner of the field and a marker at a shoulder."""
-    picture = pixels.copy()
-    height, width = picture.shape
-    _write(picture, width // 50, height // 50, height / 40)
-    _mark(picture, width - height // 8, height // 6, height / 14)
-    return Altered(picture)
-
-
-def cropped(share: float) -> Alteration:
-    """Cut a share of each side away."""
-
-    def crop(pixels: Pixels, random: np.random.Generator) -> Altered:
-        down, across = (round(share * length) for length in pixels.shape)
-        cut = pixels[down : pixels.shape[0] - down, across : pixels.shape[1] - across]
-        return Altered(cut, -across, -down)
-
-    return crop
-
-
-ALTERATIONS: dict[str, Alteration] = {
-    "nothing": untouched,
-    "black, 10 % on each side": padded(0.1, 0.1, 0.1, 0.1),
-    "black, 20 % on each side": padded(0.2, 0.2, 0.2, 0.2),
-    "black, 40 % on each side": padded(0.4, 0.4, 0.4, 0.4),
-    "black, 40 % on the left": padded(0, 0, 0.4, 0),
-    "letter box, to 3 : 4": padded(1 / 6, 1 / 6, 0, 0),
-    "pillar box, to 16 : 9": padded(0, 0, 7 / 18, 7 / 18),
-    "white, 20 % on each side": padded(0.2, 0.2, 0.2, 0.2, level=255),
-    "film's noise alone": padded(0, 0, 0, 0, noise=6),
-    "film, 20 %, noise": padded(0.2, 0.2, 0.2, 0.2, level=14, noise=6),
-    "film, 20 %, noise, text outside": padded(0.2, 0.2, 0.2, 0.2, level=14, noise=6, text=True),
-    "text and marker inside": annotated,
-    "cropped, 5 % of each side": cropped(0.05),
-}
 
 
 @dataclass(frozen=True)
@@ -272,23 +175,6 @@ def _enlarged(pixels: Pixels) -> Pixels:
     if scale <= 1:
         return pixels
     return np.asarray(cv2.resize(pixels, None, fx=scale, fy=scale), np.uint8)
-
-
-def _noisy(picture: NDArray[np.generic], deviation: float, random: np.random.Generator) -> Pixels:
-    noise = random.normal(0, deviation, picture.shape)
-    return np.asarray(np.clip(np.rint(picture + noise), 0, 255), np.uint8)
-
-
-def _write(picture: NDArray[np.generic], x: int, y: int, size: float) -> None:
-    """Lines of text from a place down, in white; size is that of a letter in pixels."""
-    for line, words in enumerate(LINES):
-        place = (x, round(y + size * (1 + 1.5 * line)))
-        cv2.putText(picture, words, place, FONT, size / 22, (255,), 1, cv2.LINE_AA)
-
-
-def _mark(picture: NDArray[np.generic], x: int, y: int, size: float) -> None:
-    """The marker of the patient's left, standing on a place."""
-    cv2.putText(picture, "L", (x, y), FONT, size / 22, (255,), 3, cv2.LINE_AA)
 
 
 def print_robustness(robustness: Robustness, console: Console | None = None) -> None:
