@@ -163,8 +163,8 @@ WHOLE: dict[str, Pixels] = {
     "all gray": np.full((700, 700), 128, np.uint8),
     "black but for noise": RANDOM.integers(0, 9, (700, 700), np.uint8),
     "with nothing but text": written(np.zeros((700, 700), np.uint8), (40, 300)),
-    "with a field too small for a radiograph": bordered(radiograph(20, 20), (300, 300, 300, 300)),
-    "tiny": radiograph(32, 32),
+    "with a field too small for a radiograph": bordered(radiograph(60, 60), (90, 90, 90, 90)),
+    "tiny": bordered(radiograph(32, 32), (16, 16, 16, 16)),
     "one pixel": np.zeros((1, 1), np.uint8),
     "a line": RANDOM.integers(0, 255, (1, 4000), np.uint8),
     "a column": RANDOM.integers(0, 255, (4000, 1), np.uint8),
@@ -231,7 +231,7 @@ def test_a_field_lies_in_any_picture(
     picture[:top], picture[:, :left] = 0, 255
     field = find_field(picture)
     assert field.of(picture).shape == (field.height, field.width)
-    assert min(field.width, field.height) >= min(32, height, width)
+    assert min(field.width, field.height) >= min(64, height, width)
 
 
 # What a model that sees brightness says of a bright blob, by itself and within borders.
