@@ -1,11 +1,10 @@
 """Whether findings hold where a radiograph has borders, text or other edges than in training.
 
-Radiographs of the validation part are padded, collimated, annotated and cropped; what the model
-then says is compared with what it says of the originals, boxes mapped back, with the search for
-the exposed field and without it.
+Radiographs of the validation part are altered, see `training.alterations`. What the model says of
+them is compared with what it says of the originals, boxes mapped back, with the search for the
+exposed field and without it; and it is told how many of them the gate would refuse or warn of.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import cv2
@@ -17,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from localization import DISEASES, Localization, Localizer, Radiograph, find_field
+from localization import DISEASES, Box, Localization, Localizer, Radiograph, find_field
+from training.alterations import ALTERATIONS, Alteration, Altered, Pixels
 from training.areas import mean_area
 from training.dataset import ChestXray14, read_radiograph
 from training.protocol import Rectangle, overlap
@@ -26,97 +26,6 @@ BATCH = 16
 SIDE = 512
 """Pixels. Smaller radiographs are enlarged to it first, so that text is as sharp in all."""
 
-FONT = cv2.FONT_HERSHEY_SIMPLEX
-# Invented, and of the length and kind that consoles burn in.
-LINES = ("PORTABLE AP SUPINE", "01-JAN-2000 12:34", "85 kVp 2.0 mAs")
-
-Pixels = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Altered:
-    """A radiograph as it might be sent instead."""
-
-    pixels: Pixels
-    x: float = 0
-    """Where the original's left edge is in it, in pixels; negative where it was cut."""
-    y: float = 0
-
-
-Alteration = Callable[[Pixels, np.random.Generator], Altered]
-
-
-def padded(
-    top: float,
-    bottom: float,
-    left: float,
-    right: float,
-    *,
-    level: int = 0,
-    noise: float = 0,
-    text: bool = False,
-) -> Alteration:
-    """Add borders.
-
-    Args:
-        top, bottom, left, right: as shares of the radiograph's height and width.
-        level: of the borders, in [0, 255].
-        noise: its standard deviation in levels, all over the picture.
-        text: whether lines of text and a marker stand in the borders.
-    """
-
-    def pad(pixels: Pixels, random: np.random.Generator) -> Altered:
-        height, width = pixels.shape
-        above, below = round(top * height), round(bottom * height)
-        before, after = round(left * width), round(right * width)
-        picture = cv2.copyMakeBorder(
-            pixels, above, below, before, after, cv2.BORDER_CONSTANT, value=(level,)
-        )
-        if noise:
-            picture = _noisy(picture, noise, random)
-        if text:
-            _write(picture, 4, 4, height / 40)
-            _mark(picture, picture.shape[1] - height // 12, picture.shape[0] - 6, height / 14)
-        return Altered(np.asarray(picture, np.uint8), before, above)
-
-    return pad
-
-
-def annotated(pixels: Pixels, random: np.random.Generator) -> Altered:
-    """Text in a corner of the field and a marker at a shoulder."""
-    picture = pixels.copy()
-    height, width = picture.shape
-    _write(picture, width // 50, height // 50, height / 40)
-    _mark(picture, width - height // 8, height // 6, height / 14)
-    return Altered(picture)
-
-
-def cropped(share: float) -> Alteration:
-    """Cut a share of each side away."""
-
-    def crop(pixels: Pixels, random: np.random.Generator) -> Altered:
-        down, across = (round(share * length) for length in pixels.shape)
-        cut = pixels[down : pixels.shape[0] - down, across : pixels.shape[1] - across]
-        return Altered(cut, -across, -down)
-
-    return crop
-
-
-ALTERATIONS: dict[str, Alteration] = {
-    "black, 10 % on each side": padded(0.1, 0.1, 0.1, 0.1),
-    "black, 20 % on each side": padded(0.2, 0.2, 0.2, 0.2),
-    "black, 40 % on each side": padded(0.4, 0.4, 0.4, 0.4),
-    "black, 40 % on the left": padded(0, 0, 0.4, 0),
-    "letter box, to 3 : 4": padded(1 / 6, 1 / 6, 0, 0),
-    "pillar box, to 16 : 9": padded(0, 0, 7 / 18, 7 / 18),
-    "white, 20 % on each side": padded(0.2, 0.2, 0.2, 0.2, level=255),
-    "film's noise alone": padded(0, 0, 0, 0, noise=6),
-    "film, 20 %, noise": padded(0.2, 0.2, 0.2, 0.2, level=14, noise=6),
-    "film, 20 %, noise, text outside": padded(0.2, 0.2, 0.2, 0.2, level=14, noise=6, text=True),
-    "text and marker inside": annotated,
-    "cropped, 5 % of each side": cropped(0.05),
-}
-
 
 @dataclass(frozen=True)
 class Agreement:
@@ -124,6 +33,10 @@ class Agreement:
 
     fields: float
     """Share of the altered radiographs of which a part was taken as the field."""
+    refused: float
+    """Share of them that the gate would refuse by its default policy."""
+    warned: float
+    """Share of them that it would not refuse, but warn of."""
     median: float
     """Of the probabilities' absolute changes, over radiographs and diseases."""
     percentile_95: float
@@ -138,8 +51,6 @@ class Robustness:
     """What `measure` returns."""
 
     radiographs: int
-    area: dict[bool, float]
-    """Mean AUC of the originals, by whether the field was looked for."""
     agreements: dict[str, dict[bool, Agreement]]
     """By alteration, and by whether the field was looked for."""
 
@@ -173,8 +84,7 @@ def measure(
             search: _agreement(table, originals[search], after, altered)
             for search, after in _both(localizer, [each.pixels for each in altered]).items()
         }
-    areas = {search: _area(table, before) for search, before in originals.items()}
-    return Robustness(len(table), areas, agreements)
+    return Robustness(len(table), agreements)
 
 
 def _agreement(
@@ -189,13 +99,16 @@ def _agreement(
         for first, second, each in zip(before, after, altered, strict=True)
         for found in _overlaps(first, second, each)
     ]
-    parts = [_is_part(localization) for localization in after]
+    refused = [_is_refused(localization) for localization in after]
+    doubted = [bool(localization.radiograph.warnings) for localization in after]
     return Agreement(
-        float(np.mean(parts)),
-        float(np.median(changes)),
-        float(np.quantile(changes, 0.95)),
-        _area(table, after),
-        float(np.mean(overlaps)),
+        fields=float(np.mean([_is_part(localization) for localization in after])),
+        refused=float(np.mean(refused)),
+        warned=float(np.mean(doubted) - np.mean(refused)),
+        median=float(np.median(changes)),
+        percentile_95=float(np.quantile(changes, 0.95)),
+        area=_area(table, after),
+        overlap=float(np.mean(overlaps)),
     )
 
 
@@ -215,16 +128,21 @@ def _both(localizer: Localizer, pictures: list[Pixels]) -> dict[bool, list[Local
 
 
 def _localize(localizer: Localizer, radiographs: list[Radiograph]) -> list[Localization]:
+    """Localize those too that the gate would refuse: it says so among the warnings."""
     return [
         localization
         for start in range(0, len(radiographs), BATCH)
-        for localization in localizer.localize_batch(radiographs[start : start + BATCH])
+        for localization in localizer.localize_batch(radiographs[start : start + BATCH], "flag")
     ]
 
 
 def _is_part(localization: Localization) -> bool:
     facts = localization.radiograph
     return (facts.field.width, facts.field.height) != (facts.width, facts.height)
+
+
+def _is_refused(localization: Localization) -> bool:
+    return any(doubt.disqualifying for doubt in localization.radiograph.warnings)
 
 
 def _probabilities(localizations: list[Localization]) -> NDArray[np.float64]:
@@ -248,7 +166,7 @@ def _overlaps(before: Localization, after: Localization, altered: Altered) -> li
     ]
 
 
-def _rectangles(boxes: tuple, x: float, y: float) -> list[Rectangle]:
+def _rectangles(boxes: tuple[Box, ...], x: float, y: float) -> list[Rectangle]:
     return [(box.x - x, box.y - y, box.width, box.height) for box in boxes]
 
 
@@ -259,42 +177,32 @@ def _enlarged(pixels: Pixels) -> Pixels:
     return np.asarray(cv2.resize(pixels, None, fx=scale, fy=scale), np.uint8)
 
 
-def _noisy(picture: NDArray[np.generic], deviation: float, random: np.random.Generator) -> Pixels:
-    noise = random.normal(0, deviation, picture.shape)
-    return np.asarray(np.clip(np.rint(picture + noise), 0, 255), np.uint8)
-
-
-def _write(picture: NDArray[np.generic], x: int, y: int, size: float) -> None:
-    """Lines of text from a place down, in white; size is that of a letter in pixels."""
-    for line, words in enumerate(LINES):
-        place = (x, round(y + size * (1 + 1.5 * line)))
-        cv2.putText(picture, words, place, FONT, size / 22, (255,), 1, cv2.LINE_AA)
-
-
-def _mark(picture: NDArray[np.generic], x: int, y: int, size: float) -> None:
-    """The marker of the patient's left, standing on a place."""
-    cv2.putText(picture, "L", (x, y), FONT, size / 22, (255,), 3, cv2.LINE_AA)
-
-
 def print_robustness(robustness: Robustness, console: Console | None = None) -> None:
     """Print the table; each pair of figures is with the field looked for / without."""
-    console = console or Console(width=None if Console().is_terminal else 140)
+    console = console or Console(width=None if Console().is_terminal else 160)
     table = Table(
         title=f"{robustness.radiographs} validation radiographs, with / without the field",
         title_justify="left",
     )
-    for column in ("altered by", "field found", "|change|, median", "95th", "mean AUC", "box IoU"):
-        table.add_column(column, justify="left" if column == "altered by" else "right")
-    areas = robustness.area
-    table.add_row("nothing", "", "", "", f"{areas[True]:.3f} / {areas[False]:.3f}", "")
+    table.add_column("altered by")
+    for column in ("field found", *COLUMNS):
+        table.add_column(column, justify="right")
     for name, by_search in robustness.agreements.items():
         found, whole = by_search[True], by_search[False]
-        pairs = [
-            (found.median, whole.median, 4),
-            (found.percentile_95, whole.percentile_95, 3),
-            (found.area, whole.area, 3),
-            (found.overlap, whole.overlap, 2),
-        ]
-        cells = (f"{a:.{digits}f} / {b:.{digits}f}" for a, b, digits in pairs)
+        cells = (
+            f"{getattr(found, figure):{form}} / {getattr(whole, figure):{form}}"
+            for figure, form in COLUMNS.values()
+        )
         table.add_row(name, f"{found.fields:.0%}", *cells)
     console.print(table)
+
+
+COLUMNS = {
+    "|change|, median": ("median", ".4f"),
+    "95th": ("percentile_95", ".3f"),
+    "mean AUC": ("area", ".3f"),
+    "box IoU": ("overlap", ".2f"),
+    "refused": ("refused", ".0%"),
+    "warned of": ("warned", ".0%"),
+}
+"""Of the printed table: a field of `Agreement`, and its format."""

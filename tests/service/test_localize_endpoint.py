@@ -42,6 +42,25 @@ def test_each_format_is_localized_from_a_form_and_from_a_raw_body(
     Answer.model_validate(answer, strict=True)
 
 
+def test_the_answer_says_which_part_of_the_picture_was_localized(client: TestClient) -> None:
+    field = np.random.default_rng(0).integers(60, 200, (200, 300), np.uint8)
+    for borders in ((0, 0), (90, 150)):
+        file = io.BytesIO()
+        Image.fromarray(np.pad(field, (borders, borders))).save(file, "PNG")
+        answer = client.post("/localize?boxes=all", content=file.getvalue()).json()
+        start, end = borders
+        assert answer["radiograph"]["field"] == {
+            "x": start,
+            "y": start,
+            "width": 300,
+            "height": 200,
+        }
+        assert answer["radiograph"]["width"] == start + 300 + end
+        for box in answer["findings"][0]["boxes"]:
+            assert start <= box["x"] < box["x"] + box["width"] <= start + 300
+            assert start <= box["y"] < box["y"] + box["height"] <= start + 200
+
+
 @pytest.mark.parametrize("content_type", ["image/jpeg", "application/octet-stream", "text/plain"])
 def test_the_bytes_decide_the_format_not_the_content_type(
     client: TestClient, png: bytes, content_type: str

@@ -1,7 +1,9 @@
 import logging
 from pathlib import Path
 
+import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from localization import DISEASES
@@ -52,6 +54,16 @@ def test_pixels_are_decoded_once(data: ChestXray14, tmp_path: Path) -> None:
     again = cached_pixels(table, 32, tmp_path)
     assert file.stat().st_mtime_ns == written
     np.testing.assert_array_equal(first, again)
+
+
+def test_the_cache_holds_the_fields_of_radiographs(tmp_path: Path) -> None:
+    inside = np.random.default_rng(0).integers(60, 200, (300, 400), np.uint8)
+    for name, pixels in (("bordered", np.pad(inside, 150)), ("exposed", inside)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), pixels)
+    names = ["bordered", "exposed"]
+    table = pd.DataFrame({"file": [str(tmp_path / f"{name}.png") for name in names]}, index=names)
+    bordered, exposed = cached_pixels(table, 32, tmp_path / "cache")
+    np.testing.assert_array_equal(bordered, exposed)
 
 
 def test_a_folder_of_something_else_is_refused_by_name(tmp_path: Path) -> None:
