@@ -23,7 +23,12 @@ ID = "7d2f0a52f7e24ad0a8a1f54d7a6d2f5e"
 @pytest.fixture(scope="module", params=["int8", "fp32"])
 def shipped(request: pytest.FixtureRequest) -> Iterator[TestClient]:
     settings = Settings(
-        model=shipped_bundle(), provider="cpu", precision=request.param, workers=2, threads=2
+        model=shipped_bundle(),
+        provider="cpu",
+        precision=request.param,
+        workers=2,
+        threads=2,
+        gate="off",
     )
     engine = ProcessEngine(settings)
     with TestClient(create_app(settings, engine=engine)) as client:

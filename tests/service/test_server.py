@@ -90,7 +90,7 @@ def test_from_request_to_drained_without_a_word_of_the_patient(running: Running)
     assert events.count("request") >= 2
     assert events.index("ready") < events.index("drained")
     assert "Mustermann" not in written
-    assert "4711" not in written
+    assert "4711-0815" not in written
 
 
 @pytest.mark.parametrize(
