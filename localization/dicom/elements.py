@@ -1,17 +1,63 @@
 """Elements asked for with patience: what is absent, empty or not of its type is no error here."""
 
 import math
+from io import BytesIO
+from typing import Any
 
 from pydicom import Dataset
+from pydicom.charset import default_encoding
+from pydicom.dataelem import RawDataElement
+from pydicom.filereader import read_sequence
 
 MOST_ITEMS = 16
 """Of a sequence or of several values, no more are looked at: a file may hold a million."""
+
+LONGEST = 2**16
+"""Bytes of a text or number: more than explicit VR can write of most types (PS3.5, 7.1.2)."""
+
+MOST_READS = 200_000
+"""Of a file or of a sequence: two or three for each element, sequences' own among them."""
+
+
+class BoundedBytes(BytesIO):
+    """Bytes to parse, until it is clear that they have far more elements than a radiograph.
+
+    A file of zeros behind a header is millions of empty elements, of a few microseconds each.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read as from any file; raises ValueError at the read that is one too many."""
+        self._reads += 1
+        if self._reads > MOST_READS:
+            raise ValueError("too many elements")
+        return super().read(size)
+
+
+def require_short(dataset: Dataset, keyword: str) -> None:
+    """Raise ValueError where an element is longer than any text or number: see `LONGEST`."""
+    if (raw := _unconverted(dataset, keyword)) and len(raw.value or b"") > LONGEST:
+        raise ValueError(keyword)
+
+
+def _unconverted(dataset: Dataset, keyword: str) -> RawDataElement | None:
+    """An element as the file has it; None where it is absent, or was converted when it was read."""
+    element: object = dataset.get_item(keyword) if keyword in dataset else None
+    return element if isinstance(element, RawDataElement) else None
+
+
+def _value(dataset: Dataset, keyword: str) -> Any:
+    require_short(dataset, keyword)
+    return dataset.get(keyword)
 
 
 def text(dataset: Dataset, keyword: str) -> str:
     """An element's value as one stripped, upper-case string; "" where it is absent or empty."""
     try:
-        value = dataset.get(keyword)
+        value = _value(dataset, keyword)
     except Exception:
         # A value that its type does not allow is converted here, and pydicom raises anything.
         return ""
@@ -21,7 +67,7 @@ def text(dataset: Dataset, keyword: str) -> str:
 def texts(dataset: Dataset, keyword: str) -> list[str]:
     """The values of an element that may have several; empty where it is absent or empty."""
     try:
-        value = dataset.get(keyword)
+        value = _value(dataset, keyword)
     except Exception:
         return []
     several = [value] if isinstance(value, str) else list(value or [])
@@ -35,7 +81,7 @@ def numbers(dataset: Dataset, keyword: str) -> list[float]:
         ValueError: the element holds something else than finite numbers.
     """
     try:
-        value = dataset.get(keyword)
+        value = _value(dataset, keyword)
     except Exception:
         raise ValueError(keyword) from None
     if value is None or value == "":
@@ -55,7 +101,21 @@ def items(dataset: Dataset, keyword: str) -> list[Dataset]:
     An item that cannot be read raises when it is asked.
     """
     try:
-        sequence = list(dataset.get(keyword) or [])
+        sequence = list(_sequence(dataset, keyword))
     except Exception:
         return []
     return [item for item in sequence[:MOST_ITEMS] if isinstance(item, Dataset)]
+
+
+def _sequence(dataset: Dataset, keyword: str) -> Any:
+    """A sequence, parsed no further than a radiograph's may go."""
+    raw = _unconverted(dataset, keyword)
+    if raw is None or not raw.value or len(raw.value) <= LONGEST:
+        return dataset.get(keyword) or []
+    return read_sequence(
+        BoundedBytes(raw.value),
+        raw.is_implicit_VR,
+        raw.is_little_endian,
+        len(raw.value),
+        default_encoding,
+    )

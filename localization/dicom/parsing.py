@@ -16,10 +16,26 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from localization.dicom.elements import BoundedBytes, require_short
 from localization.dicom.silence import pydicom_silenced
 from localization.refusal import RadiographRefused
 
 PIXEL_DATA = 0x7FE00010
+PIXEL_DESCRIPTION = (
+    "SpecificCharacterSet",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+)
+"""What is asked for without patience, by pydicom as well."""
+
 SOP_CLASS = 0x00080016
 STORAGE_CLASSES = "1.2.840.10008.5.1.4."
 """What the UIDs of all standard SOP classes of composite objects start with."""
@@ -70,6 +86,7 @@ def parse(data: bytes, max_pixels: int) -> FileDataset:
 
     Raises:
         RadiographRefused: `no-pixels`, `truncated` or `too-many-pixels`.
+        ValueError: it has more or longer elements than a radiograph.
     """
     if data.startswith(b"DICM"):
         data = PREAMBLE + data
@@ -83,7 +100,9 @@ def parse(data: bytes, max_pixels: int) -> FileDataset:
 
     # What pydicom.dcmread does, plus a look at each element of the top level: of an element that
     # the file's end cuts off, pydicom says nothing and leaves it out or short.
-    dataset = read_partial(BytesIO(data), stop_when=watch, force=True)
+    dataset = read_partial(BoundedBytes(data), stop_when=watch, force=True)
+    for keyword in PIXEL_DESCRIPTION:
+        require_short(dataset, keyword)
     element = dataset.get_item(PIXEL_DATA)
     value = element.value if element is not None else None
     if began and (element is None or len(value or b"") < _declared_length(element)):
@@ -124,7 +143,7 @@ def _name_transfer_syntax(dataset: FileDataset, pixel_data: Any) -> None:
 
 def _check_inflated_size(data: bytes, max_pixels: int) -> None:
     """Refuse a deflated file that grows beyond any radiograph; pydicom would inflate it all."""
-    file = BytesIO(data)
+    file = BoundedBytes(data)
     file.seek(132 if data[128:132] == b"DICM" else 0)
     syntax = _meta_header(file).get("TransferSyntaxUID")
     if syntax is None or UID(syntax) != DeflatedExplicitVRLittleEndian:

@@ -1,5 +1,6 @@
 """DICOM files that are refused, and what is never said of them."""
 
+import contextlib
 import logging
 import resource
 import struct
@@ -301,3 +302,43 @@ def test_a_number_of_bits_that_may_be_a_date_is_not_quoted() -> None:
     refused = refusal(dataset)
     assert refused.reason == "bit-depth"
     assert "1867" not in f"{refused} {refused.evidence}"
+
+
+def _item(content: bytes) -> bytes:
+    return b"\xfe\xff\x00\xe0" + struct.pack("<I", len(content)) + content
+
+
+HEADER = to_bytes(without("PixelData"))
+MANY = 8_000_000
+EMPTY_ITEMS = b"\xfe\xff\x00\xe0\x00\x00\x00\x00" * (MANY // 8)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        HEADER + bytes(MANY),
+        HEADER + b"\x28\x00\x00\x30SQ\x00\x00\xff\xff\xff\xff" + _item(bytes(MANY)),
+        HEADER + b"\x28\x00\x00\x30SQ\x00\x00\xff\xff\xff\xff" + EMPTY_ITEMS,
+        HEADER[:132] + b"\x02\x00\x02\x01UN\x00\x00\x00\x00\x00\x00" * (MANY // 12) + HEADER[132:],
+        to_bytes(as_dicom(ramp(), 8, VOILUTSequence=[])).replace(
+            b"\x28\x00\x10\x30SQ\x00\x00\x00\x00\x00\x00",
+            b"\x28\x00\x10\x30SQ\x00\x00" + struct.pack("<I", MANY) + EMPTY_ITEMS,
+        ),
+        to_bytes(as_dicom(ramp(), 8, BodyPartExamined="CHEST")).replace(
+            b"\x18\x00\x15\x00CS\x06\x00CHEST ",
+            b"\x18\x00\x15\x00SQ\x00\x00" + struct.pack("<I", MANY) + EMPTY_ITEMS,
+        ),
+        to_bytes(as_dicom(ramp(), 8)).replace(
+            b"\x28\x00\x10\x00US\x02\x00\x40\x00",
+            b"\x28\x00\x10\x00SQ\x00\x00" + struct.pack("<I", MANY) + EMPTY_ITEMS,
+        ),
+    ],
+    ids=["elements", "in an item", "items", "meta", "VOI LUTs", "a term", "Rows"],
+)
+def test_millions_of_empty_elements_take_no_time(data: bytes) -> None:
+    """Of eight bytes each; parsed, they would take as many times ten microseconds."""
+    assert len(data) > MANY
+    start = time.process_time()
+    with contextlib.suppress(RadiographRefused):
+        Radiograph.read(data)
+    assert time.process_time() - start < 2.5
