@@ -16,6 +16,8 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
+from localization import ModelBundle, shipped_bundle
+
 BOX_COLOUR = (125, 249, 255)
 LOCALIZE = "**/localize?*"
 OpenPage = Callable[..., Page]
@@ -421,8 +423,9 @@ def test_the_theme_is_the_systems_until_one_is_chosen_and_kept(open_page: OpenPa
 
 
 def test_model_and_use_are_named_before_and_after_an_answer(page: Page, png: Path) -> None:
+    manifest = ModelBundle.load(shipped_bundle()).manifest
     for _ in range(2):
-        expect(page.locator("#model")).to_have_text("lite0-msa-am-kp 0.4.0")
+        expect(page.locator("#model")).to_have_text(f"{manifest.name} {manifest.version}")
         expect(page.get_by_text("not for clinical use")).to_be_in_viewport()
         localize(page, png)
 
