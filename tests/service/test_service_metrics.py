@@ -134,7 +134,8 @@ def test_memory_and_cpu_time_of_the_main_process_and_of_its_workers(client: Test
         pass
     main = "cxr_cpu_seconds_total", "main"
     assert scrape(client)[main] >= before[main] + 0.1
-    assert used_by_workers(client) == used
+    # Those of other tests may still be ending.
+    assert used <= used_by_workers(client) < used + 0.1
 
 
 def used_by_workers(source: TestClient | dict[tuple[str, ...], float]) -> float:

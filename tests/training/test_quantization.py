@@ -11,6 +11,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 import torch
+from appearance_helpers import any_appearance
 from numpy.typing import NDArray
 from onnx import TensorProto
 
@@ -87,7 +88,9 @@ def graph(
     heat = HeatMaps(fit_heat(maps.numpy(), part.labels.numpy().astype(bool), setting))
     file = tmp_path_factory.mktemp("graph") / "model.onnx"
     write_graph(
-        ServedNetwork(network, side, calibration, heat, MiningRecipe(steps=1)),
+        ServedNetwork(
+            network, side, calibration, heat, any_appearance(network), MiningRecipe(steps=1)
+        ),
         SIDE,
         file,
     )

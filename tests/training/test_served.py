@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from appearance_helpers import any_appearance
 from torch import Tensor
 
 from localization import DISEASES
@@ -43,7 +44,11 @@ def serve(
     heat = HeatMaps(fit_heat(known, np.concatenate([labels, labels]), setting))
     calibration = Calibration(np.ones(COUNT), np.zeros(COUNT), np.full(COUNT, threshold))
     recipe = MiningRecipe(threshold=0.7, steps=2)
-    return ServedNetwork(network, SIDE, calibration, heat, recipe)(radiographs)
+    look = any_appearance(network)
+    probabilities, heatmaps, steps, *_ = ServedNetwork(
+        network, SIDE, calibration, heat, look, recipe
+    )(radiographs)
+    return probabilities, heatmaps, steps
 
 
 @torch.inference_mode()
