@@ -313,7 +313,7 @@ def test_ctrl_c_ends_a_process_that_loads(tiny_bundle: Path) -> None:
     with started(tiny_bundle) as process:
         wait_until(lambda: len(children_of(process.pid)) > 2)  # the workers load
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=5)
+        process.communicate(timeout=20)
 
 
 def test_sigterm_ends_a_process_that_loads(tiny_bundle: Path) -> None:
