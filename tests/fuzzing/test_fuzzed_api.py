@@ -30,6 +30,8 @@ from service.settings import Settings
 sys.path.append(str(Path(__file__).parents[1] / "service"))
 from serving import Running, start
 
+from service.documentation import UPLOAD
+
 KEY = "a-key-for-fuzzing"
 HOLDER = f"fuzzing:{hashlib.sha256(KEY.encode()).hexdigest()}"
 CHECKS: list[CheckFunction] = [
@@ -47,15 +49,7 @@ CHECKS: list[CheckFunction] = [
 
 RADIOGRAPHS = st.sampled_from([seed.data for seed in seeds() if seed.is_read])
 UPLOADS = st.one_of(RADIOGRAPHS, RADIOGRAPHS, st.binary(max_size=200))
-for media_type in (
-    "image/png",
-    "image/jpeg",
-    "image/jp2",
-    "image/tiff",
-    "image/webp",
-    "application/dicom",
-    "application/octet-stream",
-):
+for media_type in UPLOAD["requestBody"]["content"].keys() - {"multipart/form-data"}:
     schemathesis.openapi.media_type(media_type, UPLOADS)
 schemathesis.openapi.format("binary", UPLOADS)
 
