@@ -2,13 +2,19 @@
 
 import json
 import os
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from onnx import TensorProto, helper, numpy_helper
 
+from harvesting.rows import Rows
+from harvesting.run import RUN, Counts, Mode, Model, Run
+from harvesting.storage import write_shard
 from localization import DISEASES
 from localization.bundle import sha256
 
@@ -25,6 +31,45 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     onnx.save(_brightness_graph(), folder / "model.onnx")
     (folder / "manifest.json").write_text(json.dumps(_manifest(folder)))
     return folder
+
+
+@pytest.fixture
+def write_dataset(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a finished data set of given rows: `write_dataset([shard, shard, ...], mode=...)`."""
+
+    def write_them(
+        shards: Sequence[Rows], *, mode: Mode = "labelled", source: str = "archive"
+    ) -> Path:
+        folder = tmp_path / "harvested"
+        files = LocalFileSystem()
+        for number, rows in enumerate(shards):
+            write_shard(files, str(folder), number, rows)
+        radiographs = [row for rows in shards for row in rows.radiographs]
+        findings = [row for rows in shards for row in rows.findings]
+        failed = Counter(str(row.reason) for row in radiographs if row.outcome == "failed")
+        run = Run(
+            source=source,
+            mode=mode,
+            model=Model(name="tiny", version="1.0.0", precision="fp32", sha256="0" * 64),
+            command=["cxr-localizer", "harvest", source],
+            shards=len(shards),
+            files=len(radiographs),
+            settings={},
+            counts=Counts(
+                radiographs=len(radiographs),
+                localized=len(radiographs) - failed.total(),
+                failed=dict(failed),
+                findings=len(findings),
+                boxes=sum(len(row.boxes) for row in findings),
+                disagreements=sum(len(rows.disagreements) for rows in shards),
+            ),
+            timings={"seconds": 1.0, "radiographs_per_second": float(len(radiographs))},
+            finished=True,
+        )
+        (folder / RUN).write_text(run.model_dump_json(indent=2))
+        return folder
+
+    return write_them
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,63 @@
+"""A harvested data set, opened: a folder or any URL that fsspec knows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.spec import AbstractFileSystem
+
+from harvesting.rows import DisagreementRow, FindingRow, RadiographRow
+from harvesting.run import RUN, Run
+from harvesting.tables import Table, part, to_disagreements, to_findings, to_radiographs
+
+
+class DatasetRefused(ValueError):
+    """What is no data set, or an unfinished one; the message says which."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The rows of a run, shard by shard: an archive's do not fit into memory."""
+
+    files: AbstractFileSystem
+    root: str
+    run: Run
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Open a finished data set.
+
+        Raises:
+            DatasetRefused: there is none, or its run was cut.
+        """
+        files, root = fsspec.core.url_to_fs(url)
+        try:
+            run = Run.model_validate_json(files.cat_file(f"{root}/{RUN}"))
+        except FileNotFoundError as error:
+            raise DatasetRefused(f"{url} holds no {RUN}: it is no harvested data set.") from error
+        if not run.finished:
+            raise DatasetRefused(f"{url} is not finished: run the same harvest again to resume it.")
+        return cls(files, root, run)
+
+    def radiographs(self, shard: int) -> list[RadiographRow]:
+        """A shard's files, in the order of the archive."""
+        return to_radiographs(self._table("radiographs", shard))
+
+    def findings(self, shard: int) -> list[FindingRow]:
+        """What was mined in a shard, in the order of its radiographs, then of `DISEASES`."""
+        return to_findings(self._table("findings", shard))
+
+    def disagreements(self, shard: int) -> list[DisagreementRow]:
+        """Where labels and model disagree in a shard, in the order of `findings`."""
+        return to_disagreements(self._table("disagreements", shard))
+
+    def shards(self) -> Iterator[int]:
+        """The numbers of all shards."""
+        return iter(range(self.run.shards))
+
+    def _table(self, table: Table, shard: int) -> pa.Table:
+        with self.files.open(f"{self.root}/{part(table, shard)}", "rb") as file:
+            return pq.read_table(file)

@@ -1,0 +1,60 @@
+"""`run.json`: what a harvest was, and how it went."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+RUN = "run.json"
+
+Mode = Literal["open", "labelled"]
+"""`open`: mined is what reaches its operating point. `labelled`: mined is what the image's labels
+name, whatever its probability."""
+
+
+class Model(BaseModel):
+    """What mined."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    version: str
+    precision: str
+    sha256: str
+    """Of the graph."""
+
+
+class Counts(BaseModel):
+    """Rows of a finished data set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    radiographs: int
+    localized: int
+    failed: dict[str, int]
+    """By reason."""
+    findings: int
+    boxes: int
+    disagreements: int
+
+
+class Run(BaseModel):
+    """What `run.json` holds. A run that was cut goes on as it began: only `counts`, `timings`
+    and `finished` are written later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    """Of the data set; a change of the schema raises it."""
+    source: str
+    """Folder, pattern, list, archive or URL, as it was given: paths of rows are within it."""
+    mode: Mode
+    model: Model
+    command: list[str]
+    shards: int
+    files: int
+    settings: dict[str, Any]
+    """All else that decides what the rows hold."""
+    counts: Counts | None = None
+    timings: dict[str, float] = {}
+    """Seconds, and radiographs per second; summed over the sessions of a run that was cut."""
+    finished: bool = False
