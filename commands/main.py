@@ -150,7 +150,8 @@ def localize(
             radiograph = Radiograph.read(file.read_bytes(), policy=gate.value)
             localization = localizer.localize(radiograph, gate.value)
         except (OSError, RadiographRefused) as error:
-            typer.echo(f"{file}: {error}", err=True)
+            why = f"{error.strerror}." if isinstance(error, OSError) else error
+            typer.echo(f"{file}: {why}", err=True)
             refused = True
             continue
         answer = to_answer(

@@ -11,6 +11,7 @@ from localization.dicom import ImageLeft, looks_like_dicom, read_dicom
 from localization.field import Field, find_field
 from localization.gate import Doubt, Policy
 from localization.pictures import PictureFormat, picture_format, read_picture
+from localization.proportions import proportion_doubts
 from localization.refusal import RadiographRefused
 
 Format = PictureFormat | Literal["DICOM"]
@@ -34,6 +35,8 @@ class Radiograph:
     """What the answer warns of, as far as the file itself tells."""
     exposed: Field | None = None
     """The part within borders; None for the whole image."""
+    pixel_shape: float = 1.0
+    """Width by height of a pixel; 1 where the file does not tell."""
 
     @property
     def width(self) -> int:
@@ -73,7 +76,9 @@ class Radiograph:
                 `transfer-syntax`, `bit-depth`, and by policy `modality`, `body-part`, `view`.
         """
         radiograph = cls._decode(data, max_pixels, policy)
-        return replace(radiograph, exposed=find_field(radiograph.pixels))
+        field = find_field(radiograph.pixels)
+        doubts = () if policy == "off" else proportion_doubts(field, radiograph.pixel_shape)
+        return replace(radiograph, exposed=field, doubts=(*radiograph.doubts, *doubts))
 
     @classmethod
     def _decode(cls, data: bytes, max_pixels: int, policy: Policy) -> Self:
@@ -82,7 +87,14 @@ class Radiograph:
         # First: a DICOM file's preamble may hold the header of a TIFF (PS3.10, 7.1).
         if looks_like_dicom(data):
             shown = read_dicom(data, max_pixels, policy)
-            return cls(shown.pixels, "DICOM", shown.image_left, shown.window, shown.doubts)
+            return cls(
+                shown.pixels,
+                "DICOM",
+                shown.image_left,
+                shown.window,
+                shown.doubts,
+                pixel_shape=shown.pixel_shape,
+            )
         name = picture_format(data)
         if name is None:
             raise RadiographRefused(

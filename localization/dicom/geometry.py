@@ -1,4 +1,4 @@
-"""How the picture lies: which way up, which side left, and how its proportions are."""
+"""How the picture lies: which way up, which side left, and how wide its pixels are."""
 
 import re
 from typing import Literal
@@ -10,9 +10,6 @@ from localization.gate import Doubt
 
 ImageLeft = Literal["patient right", "patient left", "unknown"]
 """Which side of the patient the image's left is, as the file says."""
-
-NARROWEST, WIDEST = 0.54, 1.8
-"""Width by height, in mm, of the narrowest and the widest of ChestX-ray14's 112,120 films."""
 
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
 """What tells the sides of a pixel, vertical first; the first that is there and positive counts."""
@@ -30,11 +27,6 @@ def image_left(dataset: Dataset) -> ImageLeft:
     return "patient left" if across == "R" else "unknown"
 
 
-def geometry_doubts(dataset: Dataset) -> list[Doubt]:
-    """What of the picture's position and proportions no chest radiograph in training had."""
-    return [*_orientation_doubts(dataset), *_proportion_doubts(dataset)]
-
-
 def _directions(dataset: Dataset) -> tuple[str, str]:
     """Where in the patient the image's right and its bottom point to; "" where it is not known."""
     found = texts(dataset, "PatientOrientation")
@@ -43,7 +35,8 @@ def _directions(dataset: Dataset) -> tuple[str, str]:
     return found[0][0], found[1][0]
 
 
-def _orientation_doubts(dataset: Dataset) -> list[Doubt]:
+def orientation_doubts(dataset: Dataset) -> list[Doubt]:
+    """What Patient Orientation has against an upright, frontal radiograph."""
     across, down = _directions(dataset)
     if not across or (across, down) == ("L", "F"):
         return []
@@ -66,34 +59,13 @@ def _orientation_doubts(dataset: Dataset) -> list[Doubt]:
     return [Doubt("turned", sentence, evidence=evidence)]
 
 
-def _proportion_doubts(dataset: Dataset) -> list[Doubt]:
-    """A doubt where the field of view is of a shape that training never saw.
-
-    The shape of single pixels needs no correction. A model sees the whole field of view stretched
-    to a square, and that square is the same whether the field was sampled in square pixels or in
-    oblong ones. What counts is how far the field itself was stretched, in mm.
-    """
-    vertical, horizontal = _pixel_sides(dataset)
-    try:
-        width_by_height = dataset.Columns * horizontal / (dataset.Rows * vertical)
-    except Exception:
-        return []  # Of a size that is refused in a moment.
-    if NARROWEST <= width_by_height <= WIDEST:
-        return []
-    sentence = (
-        "The radiograph's width is far from its height; "
-        "crop it to the chest, or check its pixel spacing."
-    )
-    evidence = {"width_by_height": round(width_by_height, 3), "least": NARROWEST, "most": WIDEST}
-    return [Doubt("aspect-ratio", sentence, evidence=evidence)]
-
-
-def _pixel_sides(dataset: Dataset) -> tuple[float, float]:
+def pixel_shape(dataset: Dataset) -> float:
+    """Width by height of a pixel; 1 where nothing tells."""
     for keyword in SPACINGS:
         try:
             vertical, horizontal = numbers(dataset, keyword)
         except ValueError:
             continue  # Not two, or not numbers.
         if vertical > 0 and horizontal > 0:
-            return vertical, horizontal
-    return 1, 1
+            return horizontal / vertical
+    return 1.0

@@ -8,7 +8,7 @@ from pydicom.uid import DigitalXRayImageStorageForProcessing
 
 from localization.dicom import vocabulary
 from localization.dicom.elements import text
-from localization.dicom.geometry import geometry_doubts
+from localization.dicom.geometry import orientation_doubts
 from localization.gate import Doubt
 from localization.refusal import RadiographRefused
 
@@ -34,7 +34,7 @@ def header_doubts(dataset: Dataset) -> list[Doubt]:
         *_modality_doubts(dataset),
         *_body_part_doubts(dataset),
         *_view_doubts(dataset),
-        *geometry_doubts(dataset),
+        *orientation_doubts(dataset),
         *_processing_doubts(dataset),
         *_age_doubts(dataset),
     ]

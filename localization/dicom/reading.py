@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from localization.dicom.geometry import ImageLeft, image_left
+from localization.dicom.geometry import ImageLeft, image_left, pixel_shape
 from localization.dicom.kind import check_gray_frame, header_doubts
 from localization.dicom.parsing import parse
 from localization.dicom.pixels import check_decodable, stored_values
@@ -24,6 +24,8 @@ class Display(NamedTuple):
     """How values became levels, in words, such as `window 2048/4096 (LINEAR)`."""
     image_left: ImageLeft
     doubts: tuple[Doubt, ...]
+    pixel_shape: float
+    """Width by height of a pixel."""
 
 
 def read_dicom(data: bytes, max_pixels: int, policy: Policy = "refuse") -> Display:
@@ -48,7 +50,11 @@ def read_dicom(data: bytes, max_pixels: int, policy: Policy = "refuse") -> Displ
             check_decodable(dataset)
             shown = present(dataset, stored_values(dataset))
             return Display(
-                shown.pixels, shown.window, image_left(dataset), (*doubts, *shown.doubts)
+                shown.pixels,
+                shown.window,
+                image_left(dataset),
+                (*doubts, *shown.doubts),
+                pixel_shape(dataset),
             )
     except (RadiographRefused, MemoryError):
         raise

@@ -53,11 +53,13 @@ def test_a_file_that_cannot_be_localized_is_named_and_the_rest_is_done(
     broken = tmp_path / "notes.png"
     broken.write_text("not an image")
     missing = tmp_path / "missing.png"
-    result = run("localize", broken, missing, radiograph, "--model", tiny_bundle)
+    result = run("localize", broken, missing, tmp_path, radiograph, "--model", tiny_bundle)
     assert result.exit_code == 1
     assert len(result.stdout.splitlines()) == 1
-    assert str(broken) in result.stderr
-    assert str(missing) in result.stderr
+    unread, unfound, folder = result.stderr.splitlines()
+    assert unread.startswith(f"{broken}: The file is not")
+    assert unfound == f"{missing}: No such file or directory."
+    assert folder == f"{tmp_path}: Is a directory."
 
 
 def test_overlay_writes_a_picture(radiograph: Path, tiny_bundle: Path, tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from rich.console import Console
+from typer.testing import CliRunner
 
+from commands.main import app
 from localization import Compute, Localizer, ModelBundle
 from localization.localizer import Outputs
 from training.alterations import ALTERATIONS, annotated, cropped, padded, untouched
@@ -86,6 +88,14 @@ def test_the_table_has_a_row_for_each_alteration(robustness: Robustness) -> None
     assert "padded" in text.getvalue()
     assert "100%" in text.getvalue()
     assert "annotated" in text.getvalue()
+
+
+def test_the_command_prints_its_table(tiny_bundle: Path, official_files: Path) -> None:
+    options = ["--data", str(official_files), "--radiographs", "2", "--provider", "cpu"]
+    result = CliRunner().invoke(app, ["robustness", str(tiny_bundle), *options])
+    assert result.exit_code == 0, result.output
+    assert "2 validation radiographs" in result.stdout
+    assert all(name in result.stdout for name in ALTERATIONS)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What becomes of every DICOM file that comes with pydicom and pydicom-data.
 
-`scripts/dicom-table` writes it into docs/dicom.md, and a test sees that it still holds.
+`scripts/dicom-table` writes it into docs/dicom.md, and a test sees that it still holds; it writes
+the table of encodings, too.
 """
 
 import json
@@ -13,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import data_store
+import encoding_survey
 import pydicom.data
 
 from localization import (
@@ -23,8 +25,6 @@ from localization import (
     RadiographRefused,
     shipped_bundle,
 )
-
-BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
 
 
 def files() -> dict[str, Path]:
@@ -93,11 +93,13 @@ def peak_bytes() -> int:
 
 
 def main(document: Path) -> None:
-    """Write the table into a document, between its markers."""
-    text = document.read_text()
-    head, tail = text.split(BEGIN)[0], text.split(END)[1]
+    """Write both tables into a document, between their markers."""
     found = {name: outcome for name, outcome, _ in outcomes()}
-    document.write_text(f"{head}{BEGIN}{table(found)}{END}{tail}")
+    text = document.read_text()
+    for name, made in (("table", table(found)), ("encodings", encoding_survey.table())):
+        begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
+        text = f"{text.split(begin)[0]}{begin}{made}{end}{text.split(end)[1]}"
+    document.write_text(text)
 
 
 if __name__ == "__main__":

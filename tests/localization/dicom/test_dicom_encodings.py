@@ -1,43 +1,25 @@
 """One picture in every transfer syntax and encoding: the same pixels, and the same localization."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import cv2
-import imagecodecs
 import numpy as np
 import pydicom
 import pytest
-from dicom_files import as_dicom, installed, lut, read, to_bytes
+from dicom_files import as_dicom, installed, lut, read
+from dicom_syntaxes import DEPTHS, ENCODERS, LOSSY, NATIVE, SIGNED, in_syntax
+from encoding_survey import overlap
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import (
-    HTJ2K,
-    JPEG2000,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    HTJ2KLossless,
-    HTJ2KLosslessRPCL,
-    ImplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    JPEGLossless,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    JPEGLSNearLossless,
-    RLELossless,
-)
+from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit, RLELossless
 
 from localization import (
-    Box,
     Compute,
     Localization,
     Localizer,
@@ -46,72 +28,6 @@ from localization import (
     RadiographRefused,
     shipped_bundle,
 )
-
-NATIVE = (
-    ImplicitVRLittleEndian,
-    ExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    DeflatedExplicitVRLittleEndian,
-)
-
-
-def lossless_jpeg(predictor: int) -> Callable[[NDArray[Any], int], bytes]:
-    return lambda values, bits: imagecodecs.jpeg8_encode(
-        bare(values, bits), lossless=True, predictor=predictor, bitspersample=bits
-    )
-
-
-def bare(values: NDArray[Any], bits: int) -> NDArray[Any]:
-    """The stored bits alone, unsigned, as JPEG has them."""
-    unsigned = values.view(f"u{values.itemsize}")
-    return unsigned & unsigned.dtype.type(2**bits - 1)
-
-
-def unsigned(values: NDArray[Any]) -> NDArray[Any]:
-    return values.view(f"u{values.itemsize}")
-
-
-ENCODERS: dict[str, Callable[[NDArray[Any], int], bytes]] = {
-    JPEGBaseline8Bit: lambda values, bits: imagecodecs.jpeg8_encode(values, 100),
-    JPEGExtended12Bit: lambda values, bits: imagecodecs.jpeg8_encode(values, 100, bitspersample=12),
-    JPEGLossless: lossless_jpeg(predictor=6),
-    JPEGLosslessSV1: lossless_jpeg(predictor=1),
-    JPEGLSLossless: lambda values, bits: imagecodecs.jpegls_encode(unsigned(values)),
-    JPEGLSNearLossless: lambda values, bits: imagecodecs.jpegls_encode(unsigned(values), 1),
-    JPEG2000Lossless: lambda values, bits: imagecodecs.jpeg2k_encode(
-        values, 0, codecformat="j2k", reversible=True
-    ),
-    JPEG2000: lambda values, bits: imagecodecs.jpeg2k_encode(
-        values, 110, codecformat="j2k", reversible=False
-    ),
-    HTJ2KLossless: lambda values, bits: imagecodecs.htj2k_encode(values),
-    HTJ2KLosslessRPCL: lambda values, bits: imagecodecs.htj2k_encode(values),
-    HTJ2K: lambda values, bits: imagecodecs.htj2k_encode(values, 0.00001, reversible=False),
-}
-"""Of each compressed syntax but run lengths, which pydicom itself encodes."""
-
-LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000, HTJ2K)
-DEPTHS = {JPEGBaseline8Bit: (8, 8), JPEGExtended12Bit: (12, 12)}
-SIGNED = {JPEGBaseline8Bit: False, JPEGExtended12Bit: False, JPEGLSNearLossless: False}
-"""Where the syntax does not have all: the bits that it can store; and lossy ones lose signs."""
-
-
-def in_syntax(dataset: Dataset, values: NDArray[Any], syntax: str) -> bytes:
-    """The file of a data set whose stored values are encoded in a transfer syntax."""
-    dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
-    if syntax == RLELossless:
-        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        dataset.compress(RLELossless, encoding_plugin="pydicom")
-    elif syntax in ENCODERS:
-        dataset.PixelData = encapsulate([ENCODERS[syntax](values, dataset.BitsStored)])
-        dataset["PixelData"].VR = "OB"
-        dataset["PixelData"].is_undefined_length = True
-    elif syntax == ExplicitVRBigEndian:
-        dataset.PixelData = values.astype(values.dtype.newbyteorder(">")).tobytes()
-        dataset["PixelData"].VR = "OB" if values.itemsize == 1 else "OW"
-        dataset.set_original_encoding(False, False)
-        return to_bytes(dataset, little_endian=False, implicit_vr=False)
-    return to_bytes(dataset)
 
 
 @dataclass(frozen=True)
@@ -179,12 +95,12 @@ def film() -> NDArray[np.uint8]:
 
 
 @cache
-def localizer() -> Localizer:
-    return Localizer(ModelBundle.load(shipped_bundle()), Compute("cpu", precision="fp32"))
+def localizer(precision: Literal["auto", "fp32"]) -> Localizer:
+    return Localizer(ModelBundle.load(shipped_bundle()), Compute("cpu", precision=precision))
 
 
-def localized(radiograph: Radiograph) -> Localization:
-    return localizer().localize(radiograph)
+def localized(radiograph: Radiograph, precision: Literal["auto", "fp32"] = "fp32") -> Localization:
+    return localizer(precision).localize(radiograph)
 
 
 def assert_same(one: Localization, other: Localization, lossy: bool = False) -> None:
@@ -204,14 +120,6 @@ def assert_same(one: Localization, other: Localization, lossy: bool = False) -> 
             np.testing.assert_allclose(corners(finding), corners(twin), atol=1)
 
 
-def overlap(one: Box, other: Box) -> float:
-    """Intersection over union."""
-    width = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
-    height = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
-    shared = max(width, 0) * max(height, 0)
-    return shared / (one.width * one.height + other.width * other.height - shared)
-
-
 def corners(finding: Any) -> list[tuple[float, ...]]:
     return sorted((box.x, box.y, box.width, box.height) for box in finding.boxes)
 
@@ -229,14 +137,17 @@ def test_a_picture_is_the_same_however_it_is_encoded(syntax: str, data: st.DataO
     assert_same(*same, lossy=syntax in LOSSY)
 
 
+@pytest.mark.parametrize("precision", ["auto", "fp32"])
 @pytest.mark.parametrize("name", ["RG1_UNCI.dcm", "RG1_J2KR.dcm", "RG1_J2KI.dcm"])
-def test_all_files_of_one_film_give_one_answer(name: str) -> None:
+def test_all_files_of_one_film_give_one_answer(
+    name: str, precision: Literal["auto", "fp32"]
+) -> None:
     first = read(installed("RG1_UNCR.dcm"))
     other = read(installed(name))
     # Those whose names end in I went through JPEG 2000 with loss.
     lossy = name.endswith("I.dcm")
     assert np.abs(first.pixels.astype(int) - other.pixels).max() <= (3 if lossy else 0)
-    assert_same(localized(first), localized(other), lossy)
+    assert_same(localized(first, precision), localized(other, precision), lossy)
     assert other.window == "window 15000/30000 (LINEAR)"
     assert other.image_left == "patient right"
     assert other.doubts == ()

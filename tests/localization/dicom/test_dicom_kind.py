@@ -140,6 +140,15 @@ def test_the_field_of_view_counts_and_not_the_pixel() -> None:
     assert codes(oblong) == []
     assert codes(chest(PixelAspectRatio=[3, 1])) == ["aspect-ratio"]
     assert codes(chest(PixelSpacing=[0, 0])) == []
+    assert codes(oblong, policy="flag") == []
+    oblong.PixelSpacing = [0.1, 0.1]
+    assert codes(oblong, policy="off") == []
+
+
+@pytest.mark.parametrize("spacing", [["1", "18670403"], ["1e-308", "1e308"]])
+def test_a_spacing_that_may_be_a_date_or_is_without_end_is_not_told(spacing: list[str]) -> None:
+    (doubt,) = read(chest(PixelSpacing=spacing)).doubts
+    assert doubt.evidence["width_by_height"] == "more than 100"
 
 
 def test_what_cannot_be_shown_is_refused_whatever_the_policy() -> None:

@@ -71,7 +71,6 @@ def test_a_dicom_file_that_cannot_be_shown_is_refused_for_its_own_reason(
 
 
 def test_refusals_name_what_was_found() -> None:
-    assert "is CT;" in str(refusal(installed("CT_small.dcm")))
     assert "not given" in str(refusal(without("Modality")))
     film = refusal(with_syntax(MPEG2MPML, b"any"))
     assert film.reason == "transfer-syntax"
@@ -95,20 +94,34 @@ def test_a_name_in_place_of_the_modality_is_not_quoted() -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("CT_small.dcm", "modality"),
         ("emri_small.dcm", "modality"),
         ("MR_truncated.dcm", "truncated"),
         ("test-SR.dcm", "no-pixels"),
         ("rtplan.dcm", "no-pixels"),
         ("ExplVR_LitEndNoMeta.dcm", "no-pixels"),
         ("RG3_UNCR.dcm", "body-part"),
-        ("MR_small.dcm", "modality"),
-        ("US1_UNCR.dcm", "modality"),
         ("nested_priv_SQ.dcm", "modality"),
     ],
 )
 def test_what_else_a_hospital_sends_is_refused(name: str, reason: str) -> None:
     assert refusal(installed(name)).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("name", "modality"),
+    [
+        ("CT_small.dcm", "CT"),
+        ("MR_small.dcm", "MR"),
+        ("US1_UNCR.dcm", "US"),
+        ("JPEG2000_UNC.dcm", "NM"),
+        ("JPEG-LL.dcm", "NM"),
+    ],
+)
+def test_another_modality_is_refused_by_its_name(name: str, modality: str) -> None:
+    refused = refusal(installed(name))
+    assert refused.reason == "modality"
+    assert f"is {modality};" in str(refused)
+    assert refused.evidence["modality"] == modality
 
 
 def test_the_pixel_limit_is_inclusive() -> None:
