@@ -1,4 +1,4 @@
-"""What a report says of a data set, counted while its shards go by: memory does not grow with it."""
+"""What a report says of a data set, counted shard by shard: memory does not grow with it."""
 
 import heapq
 import math
@@ -132,7 +132,9 @@ class Tally:
         for finding in findings:
             self._find(by_path[finding.path], finding)
         for dispute in disagreements:
-            self._dispute(by_path[dispute.path], dispute, mined.get((dispute.path, dispute.disease)))
+            self._dispute(
+                by_path[dispute.path], dispute, mined.get((dispute.path, dispute.disease))
+            )
 
     @property
     def failed(self) -> int:
