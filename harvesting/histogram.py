@@ -10,8 +10,8 @@ from localization.reference import BOUNDS, Bins
 LEAST_OBSERVED = 1e-4
 """An empty bin's share: its logarithm is asked for. The service's rules take the same."""
 
-PLAIN_BOUNDS = (*BOUNDS[6:-1:7], BOUNDS[-1])
-"""Of the bins where a model has no reference."""
+PLAIN_BOUNDS = (0.001, 0.002, 0.00501, 0.01, 0.02, 0.0501, 0.1, 0.2, 0.501, 1.0)
+"""Of the bins where a model has no reference; each one of `BOUNDS`."""
 
 WIDTH, HEIGHT = 200.0, 44.0
 """Of the drawing, in its own units."""
