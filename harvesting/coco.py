@@ -108,9 +108,11 @@ def _annotation(number: int, image: int, finding: FindingRow, box: Box) -> dict[
         "segmentation": [],
         "iscrowd": 0,
         "score": box.score,
-        "attributes": {
-            "step": box.step,
-            "labelled": finding.labelled,
-            "probability": round(finding.probability, 6),
-        },
+        "attributes": _attributes(finding, box),
     }
+
+
+def _attributes(finding: FindingRow, box: Box) -> dict[str, int | float | bool]:
+    known = {"step": box.step, "probability": round(finding.probability, 6)}
+    # An attribute is a word, a number or a truth value: what is not known is left out.
+    return known if finding.labelled is None else {**known, "labelled": finding.labelled}

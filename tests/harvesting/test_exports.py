@@ -116,6 +116,25 @@ def test_every_box_is_what_cvat_and_label_studio_take_for_a_rectangle(folder: Pa
         assert len(each["bbox"]) == 4
 
 
+def test_where_no_labels_are_known_no_attribute_speaks_of_them(
+    write_dataset: Callable[..., Path],
+) -> None:
+    findings = (
+        rows.finding("a.png", labelled=None),
+        rows.finding("a.png", "Edema", labelled=False),
+    )
+    folder = write_dataset([Rows((rows.radiograph("a.png", None),), findings, ())], mode="open")
+    write_exports(Dataset.open(str(folder)))
+    annotations = json.loads((folder / "coco.json").read_text())["annotations"]
+    assert [each["attributes"].get("labelled") for each in annotations] == [
+        None,
+        None,
+        False,
+        False,
+    ]
+    assert set(annotations[0]["attributes"]) == {"step", "probability"}
+
+
 def test_another_reader_of_the_list_finds_the_same_boxes(folder: Path) -> None:
     text = (folder / "boxes.csv").read_text()
     assert text.startswith("Image Index,Finding Label,Bbox [x,y,w,h],,,\n")
