@@ -48,6 +48,14 @@ export class View {
     this.#place();
   }
 
+  /** Bring a part of the radiograph, in its pixels, into the middle. */
+  show({ x, y, width, height }) {
+    const larger = Math.min(this.#width / width, this.#height / height) / 2.5;
+    this.#zoom = Math.max(1, Math.min(MOST, larger));
+    this.#centre = { x: x + width / 2, y: y + height / 2 };
+    this.#place();
+  }
+
   zoomIn() {
     this.#zoomAt(STEP, this.#middle());
   }
