@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from reviewing.agreement import Agreement
     from harvesting.dataset import Dataset
+    from reviewing.agreement import Agreement
     from reviewing.decisions import Log
 
 
@@ -60,7 +60,9 @@ def review(
 
         if not is_loopback(host):
             if not open_to_all:
-                _fail(f"{host} is open to other machines, and a review asks for no key: say --open.")
+                _fail(
+                    f"{host} is open to other machines, and a review asks for no key: say --open."
+                )
             typer.echo(f"Everyone who reaches {host} can see the radiographs and judge.", err=True)
         desk = Desk.open(opened, log, _folder_reader(source or Path(opened.run.source)))
         serve(create_app(desk, host=host, reviewer=reviewer), host, port, _tell)

@@ -23,7 +23,9 @@ def serve(app: FastAPI, host: str, port: int, tell: Callable[[str], None]) -> No
     try:
         listening = socket.create_server((host, port), family=family)
     except OSError as error:
-        raise ReviewRefused(f"{host}, port {port}, cannot be listened on: {error.strerror}.") from error
+        raise ReviewRefused(
+            f"{host}, port {port}, cannot be listened on: {error.strerror}."
+        ) from error
     tell(f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}")
     config = uvicorn.Config(
         app, ws="none", log_config=None, log_level="critical", access_log=False, server_header=False
