@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -157,6 +157,6 @@ def _tell(address: str) -> None:
     typer.echo(f"Review at {address} (Ctrl-C ends it)")
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     typer.echo(f"cxr-localizer: {message}", err=True)
     sys.exit(2)

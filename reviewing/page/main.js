@@ -24,13 +24,25 @@ let box = null;
 let path = null;
 /** While the server is asked, nothing is decided. */
 let busy = false;
+/** Ends when the server has answered. */
+let answered = Promise.resolve();
 
 const view = new View($("view"), $("stage"));
 const editor = new Editor($("box"), $("stage"), showMoved);
 
-/** Do something that the server is asked for; what it has against it is told. */
-async function act(doing) {
-  if (busy) return;
+/** Do something that the server is asked for, unless it is being asked; what it has against it is told. */
+function act(doing) {
+  if (!busy) answered = ask(doing);
+  return answered;
+}
+
+/** The same, once it has answered what it is being asked. */
+async function actNext(doing) {
+  while (busy) await answered;
+  await act(doing);
+}
+
+async function ask(doing) {
   busy = true;
   enable();
   try {
@@ -197,7 +209,7 @@ function listen() {
   $("name-form").addEventListener("submit", named);
   $("name-dialog").addEventListener("cancel", (event) => reviewer || event.preventDefault());
   $("agreement").addEventListener("toggle", () => {
-    if ($("agreement").open) act(async () => showAgreement(await desk.agreement()));
+    if ($("agreement").open) actNext(async () => showAgreement(await desk.agreement()));
   });
 }
 
@@ -209,7 +221,7 @@ function listenToChoices() {
     $(id).addEventListener("keydown", () => (pointed = false));
     $(id).addEventListener("change", async () => {
       remember(sessionStorage, id, $(id).value);
-      await act(() => advance());
+      await actNext(() => advance());
       if (pointed) $("view").focus();
     });
   }
@@ -231,7 +243,7 @@ function begin(name) {
   reviewer = name;
   remember(localStorage, "reviewer", name);
   $("reviewer").textContent = name;
-  act(() => advance());
+  actNext(() => advance());
 }
 
 /** A browser may forbid storage; what is remembered then lasts as long as the page. */
