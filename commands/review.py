@@ -126,12 +126,14 @@ def _opened(url: str, *, begin: bool = True) -> "Iterator[tuple[Dataset, Log]]":
     """A local data set and its log; what is wrong with either, in a sentence."""
     try:
         from harvesting.dataset import Dataset
-        from reviewing.decisions import Log, local_folder
+        from reviewing.decisions import REVIEWS, Log, local_folder
     except ModuleNotFoundError as error:
         _fail(f"This command needs {error.name}: pip install 'cxr-localizer[harvest]'.")
     try:
         folder = local_folder(url)
         dataset = Dataset.open(str(folder))
+        if begin and not (folder / REVIEWS).exists():
+            typer.echo("The mined boxes are put in order first, this once.", err=True)
         with Log.open(folder, begin=begin) as log:
             yield dataset, log
     except ValueError as error:

@@ -7,6 +7,7 @@ one machine may append at the same time.
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
@@ -148,9 +149,8 @@ class Log:
             isolation_level=None,  # transactions begin where the code says so
             check_same_thread=False,
         )
-        # Readers do not wait for writers; what is appended outlives a failing power supply.
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
+        _log_ahead(database)
+        database.execute("PRAGMA synchronous = FULL")  # outlives a failing power supply
         database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
         return cls(database)
 
@@ -207,6 +207,23 @@ class Log:
                 database.execute("ROLLBACK")
                 raise
             database.execute("COMMIT")
+
+
+def _log_ahead(database: sqlite3.Connection) -> None:
+    """Let readers and writers not wait for each other.
+
+    Where several processes begin a log at the same moment, SQLite refuses this change at once,
+    whatever the timeout.
+    """
+    give_up = time.monotonic() + WAITING_SECONDS
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(0.02)
 
 
 def to_decision(

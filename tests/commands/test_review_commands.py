@@ -80,9 +80,10 @@ def reviewing(folder: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     )
     assert process.stdout is not None
     try:
-        line = process.stdout.readline()
-        found = re.search(r"http://127\.0\.0\.1:\d+", line)
-        assert found, line + process.stdout.read()
+        lines = iter(process.stdout.readline, "")
+        address = r"http://127\.0\.0\.1:\d+"
+        found = next((found for line in lines if (found := re.search(address, line))), None)
+        assert found, "it has ended"
         yield found[0], process
     finally:
         process.kill()
