@@ -27,8 +27,13 @@ export function nextBoxes(reviewer, walk, disease) {
 }
 
 /** Append a decision: `{action, edges, new_disease}`. */
-export const decide = (box, reviewer, decision) =>
-  send(`boxes/${box.id}/decisions`, { reviewer, ...decision });
+export async function decide(box, reviewer, decision) {
+  try {
+    await send(`boxes/${box.id}/decisions`, { reviewer, ...decision });
+  } catch (problem) {
+    throw new Problem("Not saved", `${problem.message}. ${problem.detail}`);
+  }
+}
 
 export const skip = (box, reviewer) => send(`boxes/${box.id}/skip`, { reviewer });
 

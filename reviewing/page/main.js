@@ -1,11 +1,12 @@
 // The review: one box after another, judged by mouse or keys.
 
-import { showBoxes, showHeat, showPicture } from "../page/overlay.js";
+import { showBoxes, showHeat, showPicture, showSides } from "../page/overlay.js";
 import { View } from "../page/view.js";
 import { nameOf } from "../page/words.js";
 import * as desk from "./desk.js";
 import { Editor } from "./editor.js";
 import { listenToKeys } from "./keys.js";
+import { recall, remember } from "./memory.js";
 import { askDisease, describe, offerDiseases, showAgreement, showBox, showProgress } from "./panel.js";
 import { listenToTones } from "./tones.js";
 
@@ -17,7 +18,7 @@ const DONE = {
   second: ["No second reading waits", "Nobody else has judged a box that you have not."],
 };
 
-let reviewer = recall(localStorage, "reviewer");
+let reviewer = recall("localStorage", "reviewer");
 /** The box that is judged, once its radiograph is shown. */
 let box = null;
 /** The radiograph on the stage. */
@@ -47,11 +48,12 @@ async function ask(doing) {
   enable();
   try {
     await doing();
-    $("unsaved").hidden = true;
+    $("problem").hidden = true;
   } catch (problem) {
     if (!(problem instanceof desk.Problem)) throw problem;
-    $("unsaved-detail").textContent = `${problem.message}. ${problem.detail}`;
-    $("unsaved").hidden = false;
+    $("problem-title").textContent = problem.message;
+    $("problem-detail").textContent = problem.detail;
+    $("problem").hidden = false;
   } finally {
     busy = false;
     enable();
@@ -103,7 +105,7 @@ function open(picture) {
     path = radiograph.path;
     showPicture($("picture"), picture);
     view.open(radiograph.width, radiograph.height);
-    showSides(radiograph.image_left);
+    showSides($("side-left"), $("side-right"), radiograph.image_left);
   }
   $("view").tabIndex = 0;
   editor.open(box.edges, radiograph);
@@ -120,13 +122,6 @@ function close(title, detail) {
   $("message").hidden = false;
   $("message-title").textContent = title;
   $("message-detail").textContent = detail;
-}
-
-function showSides(left) {
-  const [onLeft, onRight] = { "patient right": ["R", "L"], "patient left": ["L", "R"] }[left] ?? [];
-  $("side-left").hidden = $("side-right").hidden = onLeft === undefined;
-  $("side-left").textContent = onLeft ?? "";
-  $("side-right").textContent = onRight ?? "";
 }
 
 function showMoved() {
@@ -220,7 +215,7 @@ function listenToChoices() {
     $(id).addEventListener("pointerdown", () => (pointed = true));
     $(id).addEventListener("keydown", () => (pointed = false));
     $(id).addEventListener("change", async () => {
-      remember(sessionStorage, id, $(id).value);
+      remember("sessionStorage", id, $(id).value);
       await actNext(() => advance());
       if (pointed) $("view").focus();
     });
@@ -241,31 +236,16 @@ function named(event) {
 /** Review as someone. */
 function begin(name) {
   reviewer = name;
-  remember(localStorage, "reviewer", name);
+  remember("localStorage", "reviewer", name);
   $("reviewer").textContent = name;
   actNext(() => advance());
-}
-
-/** A browser may forbid storage; what is remembered then lasts as long as the page. */
-function remember(storage, name, value) {
-  try {
-    storage.setItem(name, value);
-  } catch {}
-}
-
-function recall(storage, name) {
-  try {
-    return storage.getItem(name);
-  } catch {
-    return null;
-  }
 }
 
 async function start() {
   const { model, diseases, reviewer: known } = await desk.about();
   $("model").textContent = model;
   offerDiseases(diseases, relabelled);
-  for (const id of ["walk", "disease"]) $(id).value = recall(sessionStorage, id) ?? $(id).value;
+  for (const id of ["walk", "disease"]) $(id).value = recall("sessionStorage", id) ?? $(id).value;
   reviewer ??= known;
   listen();
   showLayers();

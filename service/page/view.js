@@ -48,10 +48,10 @@ export class View {
     this.#place();
   }
 
-  /** Bring a part of the radiograph, in its pixels, into the middle. */
+  /** Zoom to a part of the radiograph. */
   show({ x, y, width, height }) {
-    const larger = Math.min(this.#width / width, this.#height / height) / 2.5;
-    this.#zoom = Math.max(1, Math.min(MOST, larger));
+    const whole = Math.min(this.#width / width, this.#height / height);
+    this.#zoom = Math.max(1, Math.min(MOST, whole / 2.5));
     this.#centre = { x: x + width / 2, y: y + height / 2 };
     this.#place();
   }

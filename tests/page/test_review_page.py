@@ -452,13 +452,23 @@ def test_agreement_is_shown(open_page: OpenPage) -> None:
 def test_what_is_not_saved_is_said_and_can_be_sent_again(page: Page, folder: Path) -> None:
     page.route("**/decisions", lambda route: route.abort())
     page.keyboard.press("a")
-    expect(page.locator("#unsaved")).to_contain_text("cannot be reached")
+    expect(page.locator("#problem-title")).to_have_text("Not saved")
+    expect(page.locator("#problem-detail")).to_contain_text("cannot be reached")
     wait_for_box(page, "a0.png", "1 of 2")
     page.unroute("**/decisions")
     page.keyboard.press("a")
     wait_for_box(page, "a0.png", "2 of 2")
-    expect(page.locator("#unsaved")).to_be_hidden()
+    expect(page.locator("#problem")).to_be_hidden()
     assert len(decisions(folder)) == 1
+
+
+def test_what_is_saved_is_not_called_unsaved_where_the_next_box_does_not_come(
+    page: Page, folder: Path
+) -> None:
+    page.route("**/boxes?*", lambda route: route.abort())
+    page.keyboard.press("a")
+    expect(page.locator("#problem-title")).to_contain_text("cannot be reached")
+    assert only(folder)[4] == "accept"
 
 
 def test_what_cannot_be_seen_cannot_be_judged(page: Page, folder: Path) -> None:
