@@ -12,7 +12,10 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from commands import review
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(review.app)
 
 
 class Provider(StrEnum):

@@ -54,10 +54,22 @@ class Dataset:
         """Where labels and model disagree in a shard, in the order of `findings`."""
         return to_disagreements(self._table("disagreements", shard))
 
+    def radiograph(self, shard: int, path: str) -> tuple[RadiographRow, list[FindingRow]]:
+        """One file of a shard, and what was mined in it.
+
+        Raises:
+            KeyError: the shard has no such file.
+        """
+        rows = to_radiographs(self._table("radiographs", shard, path))
+        if not rows:
+            raise KeyError(path)
+        return rows[0], to_findings(self._table("findings", shard, path))
+
     def shards(self) -> Iterator[int]:
         """The numbers of all shards."""
         return iter(range(self.run.shards))
 
-    def _table(self, table: Table, shard: int) -> pa.Table:
+    def _table(self, table: Table, shard: int, path: str | None = None) -> pa.Table:
+        chosen = None if path is None else [("path", "=", path)]
         with self.files.open(f"{self.root}/{part(table, shard)}", "rb") as file:
-            return pq.read_table(file)
+            return pq.read_table(file, filters=chosen)

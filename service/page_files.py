@@ -39,16 +39,17 @@ _files = StaticFiles(directory=FOLDER)
 @router.api_route("/", methods=["GET", "HEAD"])
 async def index(request: Request) -> Response:
     """Return the page."""
-    return await _serve("index.html", request)
+    return await serve_file(_files, "index.html", request)
 
 
 @router.api_route("/page/{name}", methods=["GET", "HEAD"])
 async def file(name: str, request: Request) -> Response:
     """Return a file of the page."""
-    return await _serve(name, request)
+    return await serve_file(_files, name, request)
 
 
-async def _serve(name: str, request: Request) -> Response:
-    response = await _files.get_response(name, request.scope)
+async def serve_file(files: StaticFiles, name: str, request: Request) -> Response:
+    """Return a page's file, with the headers that say what it may do."""
+    response = await files.get_response(name, request.scope)
     response.headers.update(HEADERS)
     return response

@@ -2,7 +2,7 @@
 
 import { saveAnswer, savePicture } from "./download.js";
 import { drawLegend } from "./heat.js";
-import { boxesAt, mapAt, showBoxes, showHeat, showPicture } from "./overlay.js";
+import { boxesAt, mapAt, showBoxes, showHeat, showPicture, showSides } from "./overlay.js";
 import { evidencePairs, FileList, showFindings, showPairs, showWarnings } from "./panel.js";
 import { Radiographs } from "./radiographs.js";
 import { askModel, useKey } from "./service.js";
@@ -110,7 +110,7 @@ function showAnswer() {
   showPicture($("picture"), picture);
   view.open(radiograph.width, radiograph.height);
   $("view").tabIndex = 0;
-  showSides(radiograph.image_left);
+  showSides($("side-left"), $("side-right"), radiograph.image_left);
   disease = findings.some((each) => each.disease === disease) ? disease : first(findings).disease;
   $("step").max = findings[0].steps.length;
   $("summary").textContent = summarize(findings);
@@ -123,13 +123,6 @@ function showAnswer() {
 /** The most probable finding that reaches its operating point, else the most probable one. */
 function first(findings) {
   return findings.find((finding) => finding.positive) ?? findings[0];
-}
-
-function showSides(left) {
-  const [onLeft, onRight] = { "patient right": ["R", "L"], "patient left": ["L", "R"] }[left] ?? [];
-  $("side-left").hidden = $("side-right").hidden = onLeft === undefined;
-  $("side-left").textContent = onLeft ?? "";
-  $("side-right").textContent = onRight ?? "";
 }
 
 function choose(chosen) {

@@ -26,6 +26,14 @@ export function showPicture(canvas, picture) {
   canvas.getContext("2d").drawImage(picture, 0, 0);
 }
 
+/** Name the patient's sides, where the file does. */
+export function showSides(left, right, imageLeft) {
+  const [onLeft, onRight] = { "patient right": ["R", "L"], "patient left": ["L", "R"] }[imageLeft] ?? [];
+  left.hidden = right.hidden = onLeft === undefined;
+  left.textContent = onLeft ?? "";
+  right.textContent = onRight ?? "";
+}
+
 /** Lay a heat map over the field. */
 export function showHeat(canvas, map, radiograph) {
   drawHeat(canvas, map);

@@ -48,6 +48,14 @@ export class View {
     this.#place();
   }
 
+  /** Zoom to a part of the radiograph. */
+  show({ x, y, width, height }) {
+    const whole = Math.min(this.#width / width, this.#height / height);
+    this.#zoom = Math.max(1, Math.min(MOST, whole / 2.5));
+    this.#centre = { x: x + width / 2, y: y + height / 2 };
+    this.#place();
+  }
+
   zoomIn() {
     this.#zoomAt(STEP, this.#middle());
   }

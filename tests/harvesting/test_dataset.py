@@ -65,6 +65,14 @@ def test_rows_come_back(write_dataset: Callable[..., Path]) -> None:
     assert dataset.radiographs(1) == []
 
 
+def test_one_file_of_a_shard_is_found(write_dataset: Callable[..., Path]) -> None:
+    dataset = Dataset.open(str(write_dataset([ROWS])))
+    assert dataset.radiograph(0, "a/1.dcm") == (ROWS.radiographs[0], list(ROWS.findings))
+    assert dataset.radiograph(0, "a/2.png") == (ROWS.radiographs[1], [])
+    with pytest.raises(KeyError):
+        dataset.radiograph(0, "a/3.png")
+
+
 def test_a_heat_map_keeps_a_level_of_256() -> None:
     np.testing.assert_allclose(decode_heatmap(encode_heatmap(FINDING)), HEATMAP, atol=0.5 / 255)
 

@@ -1,0 +1,164 @@
+"""`cxr-localizer review`, `review-export`, `review-agreement`: people and mined boxes."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from harvesting.dataset import Dataset
+    from reviewing.agreement import Agreement
+    from reviewing.decisions import Log
+
+
+class Unjudged(StrEnum):
+    drop = "drop"
+    keep = "keep"
+
+
+DatasetArgument = Annotated[
+    str, typer.Argument(metavar="DIR", help="Folder of a harvested data set.")
+]
+
+app = typer.Typer()
+
+
+@app.command()
+def review(
+    dataset: DatasetArgument,
+    source: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the radiographs; by default where they were harvested."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8100,
+    open_to_all: Annotated[
+        bool,
+        typer.Option(
+            "--open",
+            help="Let everyone who reaches HOST see the radiographs and judge; without it, only "
+            "this machine's addresses are listened on.",
+        ),
+    ] = False,
+    reviewer: Annotated[
+        str | None, typer.Option(help="Your name in the log; without it the page asks.")
+    ] = None,
+) -> None:
+    """Review mined boxes on a local page: accept, move, resize, reject, relabel.
+
+    Decisions are appended to DIR/reviews.sqlite; what was mined stays as it is.
+    """
+    with _opened(dataset) as (opened, log):
+        from reviewing.app import create_app
+        from reviewing.desk import Desk
+        from reviewing.same_origin import is_loopback
+        from reviewing.server import serve
+
+        if not is_loopback(host):
+            if not open_to_all:
+                _fail(
+                    f"{host} is open to other machines, and a review asks for no key: say --open."
+                )
+            typer.echo(f"Everyone who reaches {host} can see the radiographs and judge.", err=True)
+        desk = Desk.open(opened, log, _folder_reader(source or Path(opened.run.source)))
+        serve(create_app(desk, host=host, reviewer=reviewer), host, port, _tell)
+
+
+@app.command("review-export")
+def export(
+    dataset: DatasetArgument,
+    out: Annotated[str, typer.Option(help="Folder or URL of the reviewed data set.")],
+    unjudged: Annotated[
+        Unjudged,
+        typer.Option(
+            help="Boxes that nobody has judged: drop them, and radiographs without a judged box, "
+            "or keep them as they were mined."
+        ),
+    ] = Unjudged.drop,
+) -> None:
+    """Write the reviewed data set, in the form of the harvested one.
+
+    A box stays as more than half of its reviewers want it; where there is no such majority it
+    stays out.
+    """
+    with _opened(dataset, begin=False) as (opened, log):
+        from reviewing.export import export_reviewed
+
+        command = ["cxr-localizer", *sys.argv[1:]]
+        run = export_reviewed(opened, log, out, unjudged.value, command)
+    boxes = ", ".join(f"{n} {name}" for name, n in run.settings["reviewed"]["boxes"].items())
+    typer.echo(f"Wrote {out}. Boxes: {boxes}.")
+
+
+@app.command("review-agreement")
+def agreement(dataset: DatasetArgument) -> None:
+    """Print how far reviewers agree, pair by pair."""
+    with _opened(dataset, begin=False) as (_, log):
+        from reviewing.agreement import measure_agreement
+
+        pairs = measure_agreement(log)
+    if not pairs:
+        typer.echo("No box has been judged by two reviewers.")
+        return
+    _print(pairs)
+
+
+def _print(pairs: "list[Agreement]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    heads = ("Reviewers", "Boxes", "Agreement", "Kappa", "Same disease", "Moved", "IoU")
+    table = Table(*heads, title="Agreement on keeping or rejecting boxes")
+    for pair in pairs:
+        figures = (pair.agreement, pair.kappa, pair.same_disease)
+        agreed = ["–" if figure is None else f"{figure:.3f}" for figure in figures]
+        iou = "–" if pair.iou is None else f"{pair.iou:.3f}"
+        table.add_row(" / ".join(pair.reviewers), str(pair.boxes), *agreed, str(pair.moved), iou)
+    Console().print(table)
+
+
+@contextmanager
+def _opened(url: str, *, begin: bool = True) -> "Iterator[tuple[Dataset, Log]]":
+    """A local data set and its log; what is wrong with either, in a sentence."""
+    try:
+        from harvesting.dataset import Dataset
+        from reviewing.decisions import REVIEWS, Log, local_folder
+    except ModuleNotFoundError as error:
+        _fail(f"This command needs {error.name}: pip install 'cxr-localizer[harvest]'.")
+    try:
+        folder = local_folder(url)
+        dataset = Dataset.open(str(folder))
+        if begin and not (folder / REVIEWS).exists():
+            typer.echo("The mined boxes are put in order first, this once.", err=True)
+        with Log.open(folder, begin=begin) as log:
+            yield dataset, log
+    except ValueError as error:
+        _fail(str(error))
+
+
+def _folder_reader(source: Path) -> Callable[[str], bytes]:
+    """Reads the files of a folder, and none beside it."""
+    if not source.is_dir():
+        _fail(f"{source} is no folder: say by --source where the radiographs are.")
+    root = source.resolve()
+
+    def read(path: str) -> bytes:
+        file = (root / path).resolve()
+        if not file.is_relative_to(root):
+            raise FileNotFoundError(path)
+        return file.read_bytes()
+
+    return read
+
+
+def _tell(address: str) -> None:
+    typer.echo(f"Review at {address} (Ctrl-C ends it)")
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"cxr-localizer: {message}", err=True)
+    sys.exit(2)

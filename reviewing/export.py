@@ -1,0 +1,144 @@
+"""The reviewed data set: what people kept of a harvest, in the harvest's own form."""
+
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import fsspec
+from fsspec.spec import AbstractFileSystem
+
+from harvesting.dataset import Dataset
+from harvesting.rows import Rows
+from harvesting.run import RUN, Counts, Run
+from harvesting.storage import write, write_shard
+from localization import DISEASES
+from reviewing.decisions import COLUMNS, BoxId, Decision, Log, ReviewRefused, to_decision
+from reviewing.index import build_index
+from reviewing.reviewed import Unjudged, review
+from reviewing.verdict import RULE
+
+
+def export_reviewed(
+    dataset: Dataset, log: Log, url: str, unjudged: Unjudged, command: Sequence[str]
+) -> Run:
+    """Write the reviewed data set, by the decisions that stand now; its `run.json` comes last.
+
+    Args:
+        dataset: that was reviewed.
+        log: of its decisions.
+        url: folder, or any URL that fsspec knows, of the new data set.
+        unjudged: see `Unjudged`.
+        command: that is recorded.
+
+    Returns:
+        The new data set's run; how many boxes had which verdict is in `settings["reviewed"]`.
+
+    Raises:
+        ReviewRefused: there is a data set already, or the log is of another harvest.
+    """
+    files, root = fsspec.core.url_to_fs(url)
+    if files.exists(f"{root}/{RUN}"):
+        raise ReviewRefused(f"{url} holds a data set: name a folder that is not there yet.")
+    build_index(log, dataset)
+    thresholds = _thresholds(dataset)
+    tally = _Tally()
+    # One view of the log, however long this takes and whoever goes on reviewing.
+    with log.transaction("DEFERRED") as database:
+        facts = _facts(database, unjudged)
+        for shard in dataset.shards():
+            mined = _mined(dataset, shard)
+            rows, verdicts = review(mined, _decisions(database, shard), thresholds, unjudged)
+            write_shard(files, root, shard, rows)
+            tally.add(rows, verdicts)
+    run = _run(dataset.run, tally, facts, command)
+    _write_other_formats(files, root)
+    write(files, f"{root}/{RUN}", run.model_dump_json(indent=2).encode())
+    return run
+
+
+def _write_other_formats(files: AbstractFileSystem, root: str) -> None:
+    """The place for COCO and CSV of the shards that are written: `harvesting.exports`."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts over all shards."""
+
+    verdicts: Counter[str] = field(default_factory=Counter)
+    rows: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+
+    def add(self, rows: Rows, verdicts: Counter[str]) -> None:
+        self.verdicts.update(verdicts)
+        self.rows["radiographs"] += len(rows.radiographs)
+        self.rows["findings"] += len(rows.findings)
+        self.rows["boxes"] += sum(len(finding.boxes) for finding in rows.findings)
+        self.rows["disagreements"] += len(rows.disagreements)
+        self.failed.update(str(row.reason) for row in rows.radiographs if row.outcome == "failed")
+
+    def counts(self) -> Counts:
+        return Counts(
+            radiographs=self.rows["radiographs"],
+            localized=self.rows["radiographs"] - self.failed.total(),
+            failed=dict(self.failed),
+            findings=self.rows["findings"],
+            boxes=self.rows["boxes"],
+            disagreements=self.rows["disagreements"],
+        )
+
+
+def _run(mined: Run, tally: _Tally, facts: Mapping[str, object], command: Sequence[str]) -> Run:
+    names = ("kept", "relabelled", "rejected", "tied", "unjudged")
+    reviewed = {**facts, "boxes": {name: tally.verdicts[name] for name in names}}
+    return mined.model_copy(
+        update={
+            "command": list(command),
+            "files": tally.rows["radiographs"],
+            "settings": {**mined.settings, "reviewed": reviewed},
+            "counts": tally.counts(),
+            "timings": {},
+        }
+    )
+
+
+def _facts(database: sqlite3.Connection, unjudged: Unjudged) -> dict[str, object]:
+    """What the export goes by."""
+    names = database.execute("SELECT DISTINCT reviewer FROM standing ORDER BY reviewer")
+    reviewers = [name for (name,) in names]
+    (last,) = database.execute("SELECT ifnull(max(id), 0) FROM decisions").fetchone()
+    return {"rule": RULE, "unjudged": unjudged, "last_decision": last, "reviewers": reviewers}
+
+
+def _mined(dataset: Dataset, shard: int) -> Rows:
+    return Rows(
+        tuple(dataset.radiographs(shard)),
+        tuple(dataset.findings(shard)),
+        tuple(dataset.disagreements(shard)),
+    )
+
+
+def _decisions(database: sqlite3.Connection, shard: int) -> dict[BoxId, list[Decision]]:
+    """The standing decisions about a shard's boxes."""
+    by_box: defaultdict[BoxId, list[Decision]] = defaultdict(list)
+    for row in database.execute(
+        f"SELECT {COLUMNS} FROM boxes JOIN standing USING (path, disease, box) "
+        "WHERE shard = ? ORDER BY standing.id",
+        (shard,),
+    ):
+        decision = to_decision(row)
+        by_box[decision.of].append(decision)
+    return by_box
+
+
+def _thresholds(dataset: Dataset) -> dict[str, float]:
+    """The operating points, as far as the data set's rows tell them."""
+    known: dict[str, float] = {}
+    for shard in dataset.shards():
+        for finding in dataset.findings(shard):
+            known.setdefault(finding.disease, finding.threshold)
+        for disagreement in dataset.disagreements(shard):
+            known.setdefault(disagreement.disease, disagreement.threshold)
+        if len(known) == len(DISEASES):
+            break
+    return known
