@@ -155,7 +155,7 @@ def _describe(begun: "Harvest") -> None:
         )
         if begun.labels.unused:
             typer.echo(f"Columns that name no disease: {', '.join(begun.labels.unused)}.")
-    if begun.complete:
+    if begun.resumed:
         typer.echo(
             f"Resumed: {len(begun.complete)} shards are written, {begun.remaining_files} files "
             "remain."

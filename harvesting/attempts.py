@@ -30,5 +30,11 @@ def forget(files: AbstractFileSystem, root: str, shard: int) -> None:
         files.rm_file(_mark(root, shard))
 
 
+def clear(files: AbstractFileSystem, root: str) -> None:
+    """Take all marks away, where all shards are written."""
+    with suppress(FileNotFoundError):
+        files.rm(join(root, ATTEMPTS), recursive=True)
+
+
 def _mark(root: str, shard: int) -> str:
     return join(root, f"{ATTEMPTS}/{shard:05d}")

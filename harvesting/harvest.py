@@ -10,6 +10,7 @@ from typing import Any, Self
 import fsspec
 from fsspec.spec import AbstractFileSystem
 
+from harvesting.attempts import clear
 from harvesting.counting import NOTHING, add, count_shard
 from harvesting.dataset import Dataset
 from harvesting.identifiers import fingerprint
@@ -87,8 +88,10 @@ class Harvest:
     files: AbstractFileSystem
     root: str
     """Of the data set, in `files`."""
+    resumed: bool
+    """Whether an earlier session began it."""
     complete: frozenset[int]
-    """Shards that an earlier session wrote."""
+    """Shards that earlier sessions wrote."""
 
     @classmethod
     def open(cls, options: Options) -> Self:
@@ -121,12 +124,12 @@ class Harvest:
             if not len(plan):
                 raise HarvestRefused(f"{options.source} holds no radiograph.")
             run = _describe(options, mode, labels, plan)
-            return cls(job, run, plan, labels, files, root, frozenset())
+            return cls(job, run, plan, labels, files, root, False, frozenset())
         if begun.finished:
             raise HarvestRefused(f"{options.out} is finished: it holds {begun.files} files' rows.")
         plan = Plan.read(files, root, options.shard_size)
         _require_same(begun, _describe(options, mode, labels, plan))
-        return cls(job, begun, plan, labels, files, root, _complete(files, root))
+        return cls(job, begun, plan, labels, files, root, True, _complete(files, root))
 
     @property
     def remaining_files(self) -> int:
@@ -142,7 +145,7 @@ class Harvest:
 
         A run that is cut at any moment goes on by the same steps.
         """
-        if not self.files.exists(join(self.root, RUN)):
+        if not self.resumed:
             self.plan.write(self.files, self.root)
             write_run(self.files, self.root, self.run)
         session = _Session(self.files, self.root, self.run)
@@ -159,6 +162,7 @@ class Harvest:
         )
         for export in EXPORTS:
             export(Dataset(self.files, self.root, finished))
+        clear(self.files, self.root)
         sweep(self.files, self.root)
         write_run(self.files, self.root, finished)
         return finished

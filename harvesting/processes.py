@@ -11,8 +11,10 @@ from pathlib import Path
 from threading import BoundedSemaphore, Lock, Thread
 from typing import Any
 
-# Not forked: a copy would share open files, and locks that threads hold.
-_SPAWN = get_context("spawn")
+# A clean process that has loaded the libraries, of which workers are copies: they start at once,
+# and no thread or file of this one is copied with them.
+_PROCESSES = get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["harvesting.shard"])
 
 
 class WorkFailed(RuntimeError):
@@ -40,9 +42,9 @@ class Worker:
     def __init__(
         self, make: Callable[..., Callable[[Any], Any]], *arguments: Any, threads: int = 1
     ):
-        self.pipe, theirs = _SPAWN.Pipe()
+        self.pipe, theirs = _PROCESSES.Pipe()
         # Not a daemon: it may have a process of its own.
-        self._process = _SPAWN.Process(target=_work, args=(theirs, make, arguments, threads))
+        self._process = _PROCESSES.Process(target=_work, args=(theirs, make, arguments, threads))
         self._process.start()
         theirs.close()
 

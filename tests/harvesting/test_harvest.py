@@ -169,7 +169,7 @@ def test_a_file_that_kills_its_process_is_a_row_and_costs_no_other(
     assert (died.path, died.reason) == (killer.name, "worker-died")
     assert [row for row in found["radiographs"] if row != died] == clean["radiographs"]
     assert found["findings"] == clean["findings"]
-    assert list((tmp_path / "out/attempts").iterdir()) == []
+    assert not (tmp_path / "out/attempts").exists()
 
 
 def test_a_worker_that_is_killed_changes_nothing(tmp_path: Path, tiny_bundle: Path) -> None:
@@ -211,7 +211,7 @@ def test_a_run_that_is_broken_off_goes_on_to_the_same_bytes(
     with pytest.raises(KeyboardInterrupt):
         harvest(folder, tmp_path / "out", tiny_bundle, stop)
     assert active_children() == []
-    assert list((tmp_path / "out/attempts").iterdir()) == []
+    assert not list((tmp_path / "out/attempts").glob("[0-9]*"))
     # What the archive has gained since is no part of the plan.
     fill(folder, 5, start=1000)
     (tmp_path / "out/radiographs/.part.parquet.1.unfinished").write_bytes(b"cut")
