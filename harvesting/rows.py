@@ -59,7 +59,8 @@ class RadiographRow:
     warnings: tuple[str, ...] = ()
     """Their codes."""
     labels: tuple[str, ...] | None = None
-    """Also of a failure: the image's labelled diseases; empty for "no finding", None where none are known."""
+    """The image's labelled diseases, of a failure, too; empty for "no finding", None where none are
+    known."""
     probabilities: tuple[float, ...] | None = None
     """Of the 14 diseases, in their official order; None of a failure."""
     patient: Patient = NOBODY
