@@ -3,6 +3,7 @@
 Tables stand between the lines `<!-- NAME -->` and `<!-- /NAME -->` of a document.
 """
 
+import ast
 import re
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from pydantic.fields import FieldInfo
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # Of this checkout, whatever is installed.
 
+from harvesting.shard import REASONS as HARVEST_REASONS  # noqa: E402
+from harvesting.tables import SCHEMAS, Table  # noqa: E402
 from localization.refusal import REASONS  # noqa: E402
 from service.metrics import Metrics  # noqa: E402
 from service.problems import CANNOT_BE_LOCALIZED, KINDS  # noqa: E402
@@ -87,6 +90,46 @@ def _labels(family: Metric) -> list[str]:
     return [name for name in dict.fromkeys(names) if name != "le"]
 
 
+ROWS: dict[Table, str] = {
+    "radiographs": "RadiographRow",
+    "findings": "FindingRow",
+    "disagreements": "DisagreementRow",
+}
+
+
+def harvest_columns_table() -> str:
+    """Every column of a harvested data set, with what the rows' code says of it."""
+    said = _attribute_docstrings(ROOT / "harvesting/rows.py")
+    rows = ["| table | column | type | meaning |", "|---|---|---|---|"]
+    for table, row in ROWS.items():
+        for column in SCHEMAS[table]:
+            meaning = said.get((row, column.name), "")
+            kind = str(column.type).replace("child 0, ", "").replace(": ", " ")
+            rows.append(f"| {table} | `{column.name}` | `{kind}` | {meaning} |")
+    return "\n".join(rows)
+
+
+def _attribute_docstrings(file: Path) -> dict[tuple[str, str], str]:
+    """What stands below each attribute of a file's classes, by class and attribute."""
+    found = {}
+    classes = (n for n in ast.parse(file.read_text()).body if isinstance(n, ast.ClassDef))
+    for owner in classes:
+        for node, below in zip(owner.body, owner.body[1:], strict=False):
+            match node, below:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(words))),
+                ):
+                    found[owner.name, name] = " ".join(words.split())
+    return found
+
+
+def harvest_reasons_table() -> str:
+    """Why a harvest fails a file, beside the reasons for which a radiograph is refused."""
+    rows = ["| reason | meaning |", "|---|---|"]
+    return "\n".join([*rows, *(f"| `{name}` | {what} |" for name, what in HARVEST_REASONS.items())])
+
+
 def prometheus_rule() -> str:
     """Prometheus' rule files as one resource of the Prometheus operator's."""
     files = sorted(RULES.glob("*.yml"))
@@ -119,6 +162,9 @@ def generated() -> Iterator[tuple[Path, str]]:
     ):
         path = ROOT / "docs" / file
         yield path, with_table(path.read_text(), marker, table)
+    harvesting = ROOT / "docs/harvesting.md"
+    text = with_table(harvesting.read_text(), "harvest-columns", harvest_columns_table())
+    yield harvesting, with_table(text, "harvest-reasons", harvest_reasons_table())
     yield PROMETHEUS_RULE, prometheus_rule()
 
 

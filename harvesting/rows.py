@@ -37,25 +37,34 @@ class RadiographRow:
     path: str
     """Names it within the source; of a member of a shard, `archive.tar/member.png`."""
     outcome: Outcome
+    """`localized` or `failed`."""
     reason: str | None = None
     """Of a failure: a stable slug, see `localization.refusal.REASONS` and `harvesting.shard`."""
     detail: str | None = None
     """Of a failure: the sentence."""
     format: str | None = None
+    """`PNG`, `JPEG`, `JPEG 2000`, `TIFF`, `WebP` or `DICOM`; of a failure None, as all below."""
     width: int | None = None
+    """Pixels of the radiograph, as displayed."""
     height: int | None = None
+    """Pixels of the radiograph, as displayed."""
     field: Field | None = None
     """The part within borders, which the heat maps cover, in pixels."""
     image_left: str | None = None
+    """The patient's side that is at the picture's left."""
     window: str | None = None
+    """How a DICOM file's values became levels, in words."""
     typicality: float | None = None
+    """In [0, 1]: 1 where it is as much like the training radiographs as half of them are."""
     warnings: tuple[str, ...] = ()
     """Their codes."""
     labels: tuple[str, ...] | None = None
-    """The image's labelled diseases; empty for "no finding", None where none are known."""
+    """The image's labelled diseases, of a failure, too; empty for "no finding", None where none are
+    known."""
     probabilities: tuple[float, ...] | None = None
     """Of the 14 diseases, in their official order; None of a failure."""
     patient: Patient = NOBODY
+    """Keyed hashes of a DICOM file's identifiers, where joins were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +72,11 @@ class FindingRow:
     """One disease that was mined in one radiograph."""
 
     path: str
+    """Of the radiograph."""
     disease: str
+    """One of the 14."""
     probability: float
+    """Calibrated."""
     threshold: float
     """The disease's operating point."""
     labelled: bool | None
@@ -86,10 +98,15 @@ class DisagreementRow:
     """One disease on which an image's labels and the model disagree."""
 
     path: str
+    """Of the radiograph."""
     disease: str
+    """One of the 14."""
     probability: float
+    """Calibrated."""
     threshold: float
+    """The disease's operating point."""
     kind: Dispute
+    """`label-only` or `model-only`."""
 
 
 @dataclass(frozen=True, slots=True)

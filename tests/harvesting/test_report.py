@@ -7,7 +7,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
-import harvest_helpers as rows
+import made_up_rows as rows
 import numpy as np
 import pytest
 from PIL import Image

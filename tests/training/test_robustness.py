@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from commands.main import app
 from localization import Compute, Localizer, ModelBundle
-from localization.localizer import Outputs
+from localization.interpretation import Outputs
 from training.alterations import ALTERATIONS, annotated, cropped, padded, untouched
 from training.dataset import ChestXray14
 from training.robustness import Robustness, measure, print_robustness
