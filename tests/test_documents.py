@@ -81,6 +81,16 @@ def test_tables_and_manifests_are_as_the_code_says() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("manifest", sorted(ROOT.glob("models/*/manifest.json")), ids=str)
+def test_every_model_has_a_card_of_its_version_with_use_and_limits(manifest: Path) -> None:
+    card = manifest.with_name("MODEL_CARD.md").read_text()
+    model = json.loads(manifest.read_text())
+    assert card.startswith(f"# {model['name']}\n")
+    assert f"Version {model['version']}, {model['licence']}" in card
+    for words in ("not for clinical use", "## Data", "## Figures", "## Limits"):
+        assert words in card
+
+
 def _check_script(words: list[str]) -> None:
     assert (ROOT / words[0]).stat().st_mode & 0o111
 
