@@ -86,16 +86,20 @@ class Client:
         heatmaps: Literal["png", "values", "none"] = "png",
         boxes: Literal["positive", "all", "none"] = "positive",
         diseases: Sequence[str] | None = None,
+        steps: bool = False,
+        picture: Literal["png", "none"] = "none",
     ) -> dict[str, Any]:
         """Return the service's answer for the bytes, or the file, of a radiograph: PNG,
         JPEG, JPEG 2000, TIFF, WebP or DICOM.
 
-        ``diseases`` are the names to answer for, all by default. Raises `Problem` where the
-        service answers with an error, `httpx.TransportError` where it does not answer, and
-        `OSError` where the file cannot be read.
+        ``diseases`` are the names to answer for, all by default. ``steps`` asks for the heat map of
+        each mining step, too; ``picture`` for the radiograph as it was read, at most 1024 pixels.
+        Raises `Problem` where the service answers with an error, `httpx.TransportError` where it
+        does not answer, and `OSError` where the file cannot be read.
         """
         data = radiograph if isinstance(radiograph, bytes) else Path(radiograph).read_bytes()
-        query: dict[str, str] = {"heatmaps": heatmaps, "boxes": boxes}
+        query: dict[str, str] = {"heatmaps": heatmaps, "boxes": boxes, "picture": picture}
+        query["steps"] = "true" if steps else "false"
         if diseases is not None:
             query["diseases"] = ",".join(diseases)
         return self._localize(data, query)

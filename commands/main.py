@@ -112,6 +112,9 @@ def localize(
     ] = None,
     heatmaps: Annotated[Heatmaps, typer.Option(help="Heat maps in the JSON.")] = Heatmaps.png,
     boxes: Annotated[Boxes, typer.Option(help="Boxes in the JSON.")] = Boxes.positive,
+    steps: Annotated[
+        bool, typer.Option("--steps", help="The heat map of each mining step in the JSON, too.")
+    ] = False,
     gate: Annotated[
         Gate,
         typer.Option(
@@ -157,6 +160,7 @@ def localize(
             heatmaps=heatmaps.value,
             boxes=boxes.value,
             diseases=disease or None,
+            steps=steps,
         )
         typer.echo(orjson.dumps(answer))
         if overlay is not None:

@@ -6,6 +6,8 @@ The service counts its own probabilities by the same bounds, so that the two can
 from itertools import pairwise
 from typing import Annotated, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from localization.diseases import DISEASES
@@ -31,6 +33,9 @@ list for all its series. The factor is smallest between 0.01 and 0.1, where whol
 LEAST_SHARE = 1e-6
 """A bin of a reference may not be empty: its logarithm is asked for."""
 
+LEAST_COMPARED = 1e-4
+"""What an empty bin counts as where it is compared with one of a reference."""
+
 
 class Bins(BaseModel):
     """One disease's probabilities, in bins that begin where the one before ends; the first at 0."""
@@ -53,6 +58,16 @@ class Bins(BaseModel):
         if abs(sum(self.shares) - 1) > 1e-3:
             raise ValueError(f"shares add up to {sum(self.shares):g}")
         return self
+
+    def stability_index(self, probabilities: NDArray[np.floating]) -> float:
+        """Population stability index of probabilities `[radiographs]` against these bins.
+
+        As Prometheus' rules compute it from what the service has counted.
+        """
+        bins = np.searchsorted(self.bounds, probabilities.astype(float))
+        actual = np.bincount(bins, minlength=len(self.bounds)) / len(probabilities)
+        actual, expected = np.maximum(actual, LEAST_COMPARED), np.array(self.shares)
+        return float(((actual - expected) * np.log(actual / expected)).sum())
 
 
 class Reference(BaseModel):

@@ -20,9 +20,10 @@ TITLE = "Chest radiograph report"
 DISCLAIMER = "For research. Not a medical device, not for clinical use."
 READING = (
     "A finding is positive where its probability reaches the disease's own operating point. "
-    "Each positive finding has a picture: its heat map, from clear where it is coldest to red "
-    "where it is hottest, and the boxes that were found in it. The model learned from image "
-    "labels alone; no one ever showed it a box."
+    "Each positive finding has a picture: its heat map, from clear at 0 by violet and orange to "
+    "yellow at 1, the most that any validation radiograph showed, and the boxes that were found in "
+    "it. Colours of one disease compare between radiographs. The model learned from image labels "
+    "alone; no one ever showed it a box."
 )
 
 LONGEST_SIDE = 720

@@ -24,7 +24,8 @@ from localization.session import choose_precision
 from service.engine import EngineClosed, Model, WorkFailed, load_localizer, warm_up_sessions
 from service.logs import configure_logs, where
 from service.settings import Settings
-from service.task import Reply, Task, localize
+from service.task import STAGES, Reply, Task, localize
+from service.timeline import SharedTimeline, Timeline
 
 log = structlog.stdlib.get_logger("service")
 
@@ -145,13 +146,19 @@ class _Worker:
         )
         self._process.start()
         theirs.close()
-        # Uploads go through shared memory, which is faster than the pipe.
-        memory = os.memfd_create("upload")
-        os.ftruncate(memory, settings.max_upload_bytes)
-        self._upload = mmap.mmap(memory, settings.max_upload_bytes)
+        # Uploads go through shared memory, which is faster than the pipe; stages, for they are
+        # asked for while the worker is at them.
+        self._upload = self._share("upload", settings.max_upload_bytes)
+        self._stages = SharedTimeline(self._share("stages", SharedTimeline.size(STAGES)), STAGES)
+
+    def _share(self, name: str, size: int) -> mmap.mmap:
+        memory = os.memfd_create(name)
+        os.ftruncate(memory, size)
         with contextlib.suppress(OSError):  # Where it has died already, the wait for it says so.
             reduction.send_handle(self._pipe, memory, self._process.pid)
+        shared = mmap.mmap(memory, size)
         os.close(memory)
+        return shared
 
     def wait_until_loaded(self) -> tuple[str, str]:
         """Provider and precision of what it has loaded; raises what it could not load for."""
@@ -177,14 +184,14 @@ class _Worker:
         """Raises `_Gone` where the process was dead before, `EOFError` or `OSError` where it died
         of the task, or is stuck at it."""
         length = len(task.data)
+        self._stages.clear()
         try:
             self._upload[:length] = task.data
-            self._pipe.send((replace(task, data=b""), length))
+            self._pipe.send((replace(task, data=b"", timeline=Timeline()), length))
         except (OSError, ValueError) as error:  # Closed, where a new one could not be had before.
             raise _Gone from error
-        reply: Reply | Exception
-        reply, timeline = self._pipe.recv()
-        task.timeline.add(timeline)
+        with task.timeline.following(self._stages):
+            reply: Reply | Exception = self._pipe.recv()
         if length > KEPT_BYTES:
             self._upload.madvise(mmap.MADV_REMOVE)
         return reply
@@ -209,9 +216,8 @@ def work(pipe: "Connection[Any, Any]", settings: Settings, bundle: ModelBundle) 
     configure_logs(settings)
     cv2.setNumThreads(1)  # The cores are the other workers'.
     with contextlib.suppress(EOFError, OSError):
-        memory = reduction.recv_handle(pipe)
-        upload = mmap.mmap(memory, settings.max_upload_bytes)
-        os.close(memory)
+        upload = _received(pipe, settings.max_upload_bytes)
+        stages = SharedTimeline(_received(pipe, SharedTimeline.size(STAGES)), STAGES)
         try:
             localizer = load_localizer(settings, bundle)
             warm_up_sessions(localizer)
@@ -221,7 +227,15 @@ def work(pipe: "Connection[Any, Any]", settings: Settings, bundle: ModelBundle) 
         pipe.send((localizer.provider, localizer.precision))
         while True:
             task, length = pipe.recv()
-            pipe.send((_answer(replace(task, data=upload[:length]), localizer), task.timeline))
+            pipe.send(_answer(replace(task, data=upload[:length], timeline=stages), localizer))
+
+
+def _received(pipe: "Connection[Any, Any]", size: int) -> mmap.mmap:
+    """The memory that the other end shares."""
+    memory = reduction.recv_handle(pipe)
+    shared = mmap.mmap(memory, size)
+    os.close(memory)
+    return shared
 
 
 def _answer(task: Task, localizer: Localizer) -> Reply | Exception:

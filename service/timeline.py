@@ -1,8 +1,12 @@
 """When the stages of one request began and ended."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from mmap import mmap
+
+Stages = dict[str, tuple[float, float | None]]
+"""Begin and end by name; one that has not ended has None for its end."""
 
 
 class Timeline:
@@ -13,15 +17,26 @@ class Timeline:
     """
 
     def __init__(self) -> None:
-        self._stages: dict[str, tuple[float, float | None]] = {}
+        self._stages: Stages = {}
+        self._followed: Timeline | None = None
 
     def begin(self, stage: str) -> None:
         """Note that a stage begins now."""
-        self._stages[stage] = (time.perf_counter(), None)
+        self._note(stage, time.perf_counter(), None)
 
     def end(self, stage: str) -> None:
         """Note that a stage that has begun ends now."""
-        self._stages[stage] = (self._stages[stage][0], time.perf_counter())
+        began, _ = self.noted()[stage]
+        self._note(stage, began, time.perf_counter())
+
+    def _note(self, stage: str, began: float, ended: float | None) -> None:
+        self._stages[stage] = (began, ended)
+
+    def noted(self) -> Stages:
+        """A copy of what has been noted, here or in the timeline that this one follows."""
+        # Of both: where no one waited for its end, a worker's thread may still write here.
+        followed = self._followed
+        return self._stages.copy() | (followed.noted() if followed is not None else {})
 
     @contextmanager
     def during(self, stage: str) -> Iterator[None]:
@@ -32,9 +47,15 @@ class Timeline:
         finally:
             self.end(stage)
 
-    def add(self, other: "Timeline") -> None:
-        """Take over the stages that another process has noted."""
-        self._stages.update(other._stages)
+    @contextmanager
+    def following(self, other: "Timeline") -> Iterator[None]:
+        """Have the stages that another timeline notes while the block runs, and keep them."""
+        self._followed = other
+        try:
+            yield
+        finally:
+            self._stages.update(other.noted())
+            self._followed = None
 
     def seconds(self, now: float) -> dict[str, float]:
         """How long each stage took, in seconds; see `until`."""
@@ -42,9 +63,45 @@ class Timeline:
 
     def until(self, now: float) -> dict[str, tuple[float, float]]:
         """Begin and end of each stage; one that has not ended has gone on until ``now``."""
-        # A copy: where no one waited for its end, a worker's thread may still write here.
-        stages = self._stages.copy()
         return {
             stage: (began, now if ended is None else ended)
-            for stage, (began, ended) in stages.items()
+            for stage, (began, ended) in self.noted().items()
         }
+
+
+class SharedTimeline(Timeline):
+    """A timeline in memory that processes share: one notes, another reads at any time.
+
+    So it is known what a worker is at, and how far it came before it was killed.
+
+    Args:
+        memory: at least `size` bytes.
+        names: of the stages that can be noted, the same in each process.
+    """
+
+    def __init__(self, memory: mmap, names: Sequence[str]) -> None:
+        super().__init__()
+        self._names = tuple(names)
+        # Two numbers for each stage, begin and end; 0 is none.
+        self._times = memoryview(memory)[: self.size(names)].cast("d")
+
+    @staticmethod
+    def size(names: Sequence[str]) -> int:
+        """How many bytes it takes."""
+        return 16 * len(names)
+
+    def clear(self) -> None:
+        """Forget everything, for the next request."""
+        for place in range(len(self._times)):
+            self._times[place] = 0.0
+
+    def _note(self, stage: str, began: float, ended: float | None) -> None:
+        place = 2 * self._names.index(stage)
+        self._times[place + 1] = ended or 0.0
+        self._times[place] = began
+
+    def noted(self) -> Stages:
+        """A copy of what has been noted, by whichever process."""
+        times = self._times.tolist()
+        pairs = zip(self._names, times[::2], times[1::2], strict=True)
+        return {name: (began, ended or None) for name, began, ended in pairs if began}

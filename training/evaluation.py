@@ -81,10 +81,23 @@ def evaluate(localizer: Localizer, data: ChestXray14, seed: int = 0) -> dict[str
         "radiographs": len(table),
         "missing_of_official_split": len(data.missing),
         "auc": score_classification(table, predictions.probabilities),
+        "drift": measure_drift(localizer.bundle, predictions.probabilities),
         "localization": {
             group: {name: score_localization(chosen, method) for name, method in methods.items()}
             for group, chosen in patient_groups(targets).items()
         },
+    }
+
+
+def measure_drift(bundle: ModelBundle, probabilities: NDArray[np.float32]) -> dict[str, float]:
+    """Population stability index by disease, as the service's monitoring would have it; empty
+    where the manifest has no reference."""
+    reference = bundle.manifest.reference
+    if reference is None:
+        return {}
+    return {
+        disease: reference.diseases[disease].stability_index(probabilities[:, index])
+        for index, disease in enumerate(DISEASES)
     }
 
 

@@ -26,6 +26,8 @@ def print_report(figures: dict[str, Any], console: Console | None = None) -> Non
     for overlap, thresholds in OVERLAPS.items():
         console.print(_diseases(overlap, thresholds, everyone["model"]))
     console.print(_bounds(everyone["grid's upper bound"]))
+    if figures["drift"]:
+        console.print(_drift(figures["drift"]))
     console.print(
         "The test part that is scored here need not be a random sample of the official test "
         "list: see the model card before comparing."
@@ -67,6 +69,14 @@ def _classification(figures: dict[str, Any]) -> Table:
     for disease in areas["all"]:
         values = [areas[group][disease] for group in areas]
         table.add_row(disease, *("-" if v is None else f"{v:.3f}" for v in values))
+    return table
+
+
+def _drift(indices: dict[str, float]) -> Table:
+    title = "Population stability index of the probabilities, against the manifest's reference"
+    table = _table(title, "disease", ["PSI"])
+    for disease, index in indices.items():
+        table.add_row(disease, f"{index:.2f}")
     return table
 
 

@@ -1,13 +1,14 @@
 // The page: what a person does, and what is shown of it.
 
 import { saveAnswer, savePicture } from "./download.js";
+import { filesOf } from "./dropped.js";
 import { drawLegend } from "./heat.js";
-import { boxesAt, mapAt, showBoxes, showHeat, showPicture, showSides } from "./overlay.js";
+import { boxesAt, mapAt, showBoxes, showField, showHeat, showPicture, showSides } from "./overlay.js";
 import { evidencePairs, FileList, showFindings, showPairs, showWarnings } from "./panel.js";
 import { Radiographs } from "./radiographs.js";
 import { askModel, useKey } from "./service.js";
 import { View } from "./view.js";
-import { describe, factsOf, nameOfStep, stateOf, summarize } from "./words.js";
+import { againstThreshold, describe, factsOf, nameOfStep, progressOf, stateOf, summarize } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -17,8 +18,8 @@ const PROMISE = $("summary").textContent;
 let shown = null;
 /** Whether the model's name was kept back for want of a key. */
 let nameless = false;
-/** The disease that was chosen; it stays from one radiograph to the next. */
-let disease = null;
+/** The disease that a person chose; it stays from one radiograph to the next. */
+let chosen = null;
 
 const view = new View($("view"), $("stage"));
 const files = new FileList($("files"), { open, remove });
@@ -56,11 +57,10 @@ function changed(radiograph) {
 
 /** Say where it stands, to those who listen too. */
 function tell(radiograph) {
-  const { all } = radiographs;
-  const ended = all.filter(({ state }) => ["done", "refused"].includes(state.name)).length;
-  $("progress").textContent = `${ended} of ${all.length} answered.`;
+  const progress = progressOf(radiographs.all);
+  $("progress").textContent = progress;
   const words = radiograph.problem?.detail ?? `${stateOf(radiograph)}.`;
-  $("status").textContent = `${radiograph.file.name}: ${words} ${ended} of ${all.length} answered.`;
+  $("status").textContent = `${radiograph.file.name}: ${words} ${progress}`;
 }
 
 function showKeyForm() {
@@ -111,29 +111,29 @@ function showAnswer() {
   view.open(radiograph.width, radiograph.height);
   $("view").tabIndex = 0;
   showSides($("side-left"), $("side-right"), radiograph.image_left);
-  disease = findings.some((each) => each.disease === disease) ? disease : first(findings).disease;
   $("step").max = findings[0].steps.length;
   $("summary").textContent = summarize(findings);
   showWarnings($("warnings"), $("warning-list"), radiograph.warnings);
-  showFindings($("findings"), findings, disease, choose);
+  showFindings($("findings"), findings, findingOf(shown), choose);
   showPairs($("facts"), factsOf(answer));
   draw();
 }
 
-/** The most probable finding that reaches its operating point, else the most probable one. */
-function first(findings) {
-  return findings.find((finding) => finding.positive) ?? findings[0];
+/** The finding that is shown of a radiograph: the chosen one, else that furthest above its operating point. */
+function findingOf({ answer: { findings } }) {
+  const furthest = (a, b) => (againstThreshold(b) > againstThreshold(a) ? b : a);
+  return findings.find(({ disease }) => disease === chosen) ?? findings.reduce(furthest);
 }
 
-function choose(chosen) {
-  disease = chosen;
+function choose(disease) {
+  chosen = disease;
   draw();
 }
 
 /** What lies over the radiograph, as the controls say. */
 function overlay() {
   return {
-    finding: shown.answer.findings.find((finding) => finding.disease === disease),
+    finding: findingOf(shown),
     place: Number($("step").value),
     heat: $("show-heat").checked,
     boxes: $("show-boxes").checked,
@@ -146,6 +146,7 @@ function draw() {
   const { radiograph } = shown.answer;
   const [map, found] = [mapAt(finding, place), boxesAt(finding, place)];
   showHeat($("heat"), map, radiograph);
+  showField($("field"), radiograph);
   $("heat").hidden = !heat;
   $("heat").style.opacity = opacity;
   showBoxes($("boxes"), $("tags"), boxes ? found : [], radiograph, finding.positive);
@@ -188,10 +189,14 @@ function listenToFiles() {
   addEventListener("dragleave", (event) => {
     if (!event.relatedTarget) $("drop").hidden = true;
   });
-  addEventListener("drop", (event) => {
+  addEventListener("drop", async (event) => {
     event.preventDefault();
     $("drop").hidden = true;
-    add(event.dataTransfer.files);
+    try {
+      add(await filesOf(event.dataTransfer));
+    } catch {
+      $("progress").textContent = $("status").textContent = "What was dropped cannot be read.";
+    }
   });
 }
 

@@ -37,12 +37,19 @@ export function showSides(left, right, imageLeft) {
 /** Lay a heat map over the field. */
 export function showHeat(canvas, map, radiograph) {
   drawHeat(canvas, map);
-  const field = fieldOf(radiograph);
-  place(canvas, field, radiograph);
-  Object.assign(canvas.style, {
-    width: share(field.width, radiograph.width),
-    height: share(field.height, radiograph.height),
-  });
+  cover(canvas, fieldOf(radiograph), radiograph);
+}
+
+/** Outline the field where it is not the whole radiograph: the model saw nothing beyond it. */
+export function showField(outline, radiograph) {
+  outline.hidden = isWhole(radiograph);
+  cover(outline, fieldOf(radiograph), radiograph);
+}
+
+/** Whether the field is the whole radiograph. */
+export function isWhole(radiograph) {
+  const { width, height } = fieldOf(radiograph);
+  return width === radiograph.width && height === radiograph.height;
 }
 
 /** Draw boxes in pixels of the radiograph, and their scores beside them. */
@@ -66,6 +73,14 @@ function rect(name, box) {
   element.setAttribute("class", name);
   for (const side of ["x", "y", "width", "height"]) element.setAttribute(side, box[side]);
   return element;
+}
+
+function cover(element, part, radiograph) {
+  place(element, part, radiograph);
+  Object.assign(element.style, {
+    width: share(part.width, radiograph.width),
+    height: share(part.height, radiograph.height),
+  });
 }
 
 function place(element, { x, y }, { width, height }) {

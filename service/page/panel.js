@@ -57,7 +57,7 @@ export class FileList {
   }
 }
 
-/** Show the findings as a group of radio buttons, furthest above their operating points first. */
+/** Show the findings as a group of radio buttons, furthest above their operating points first; one is `chosen`. */
 export function showFindings(group, findings, chosen, choose) {
   const sorted = findings.toSorted((a, b) => againstThreshold(b) - againstThreshold(a));
   group.replaceChildren(...sorted.map((finding) => row(finding, chosen, choose)));
@@ -69,7 +69,7 @@ function row(finding, chosen, choose) {
   const input = make("input", { type: "radio", name: "finding", value: finding.disease });
   const relation = finding.positive ? "reaches" : "below";
   input.ariaLabel = `${name} ${probability}, ${relation} its operating point ${threshold}`;
-  input.checked = finding.disease === chosen;
+  input.checked = finding === chosen;
   input.addEventListener("change", () => choose(finding.disease));
   const bar = make("span", { className: "bar" }, make("span"));
   bar.firstChild.style.width = percent(againstThreshold(finding)).replace("\u202f", "");

@@ -1,5 +1,7 @@
 // Numbers and states in words.
 
+import { isWhole } from "./overlay.js";
+
 /** `Pleural_Thickening` as people write it. */
 export function nameOf(disease) {
   const words = disease.replaceAll("_", " ").toLowerCase();
@@ -60,8 +62,17 @@ export function stateOf({ state, answer, problem }) {
     case "refused":
       return problem.passing ? "Failed" : "Refused";
     default:
-      return `${positives(answer.findings)} positive`;
+      return `${positives(answer.findings)} positive${cautions(answer.radiograph.warnings.length)}`;
   }
+}
+
+const cautions = (count) => (count ? `, ${count} ${count === 1 ? "warning" : "warnings"}` : "");
+
+/** How far all of them are. */
+export function progressOf(radiographs) {
+  const refused = radiographs.filter(({ state }) => state.name === "refused").length;
+  const ended = refused + radiographs.filter(({ state }) => state.name === "done").length;
+  return `${ended} of ${radiographs.length} answered${refused ? `, ${refused} of them not localized` : ""}.`;
 }
 
 /** `pixel_count` or `pixelCount` of some evidence as words. */
@@ -72,10 +83,11 @@ export function wordsOf(code) {
 
 /** What is known of the radiograph, as pairs of a name and a value. */
 export function factsOf({ id, model, radiograph }) {
-  const { format, width, height, image_left: left, window, typicality } = radiograph;
+  const { format, width, height, field, image_left: left, window, typicality } = radiograph;
   return [
     ["Model", `${model.name} ${model.version}`],
     ["Image", `${format}, ${width} × ${height} pixels`],
+    ["Model saw", isWhole(radiograph) ? "all of it" : `${field.width} × ${field.height} pixels, within the borders`],
     ["Image’s left", left === "unknown" ? "not said by the file" : left],
     ["Display window", window ?? (format === "DICOM" ? "not said" : "none needed")],
     ["Typicality", typicality == null ? "not measured" : `${typicality.toFixed(2)} of 1`],

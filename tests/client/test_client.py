@@ -1,5 +1,7 @@
 """The client: what it sends, how long it is patient, and what its errors say."""
 
+import base64
+import inspect
 import io
 import pickle
 import socket
@@ -20,6 +22,7 @@ from PIL import Image
 from client import Client, Problem
 from service.app import create_app
 from service.keys import make_key
+from service.schemas import LocalizeParameters
 from service.settings import Settings
 
 Reply = httpx.Response | Exception
@@ -100,8 +103,16 @@ def test_the_radiograph_is_the_whole_body(reply: Callable[..., list[httpx.Reques
     assert dict(requests[0].url.params) == {
         "heatmaps": "none",
         "boxes": "positive",
+        "picture": "none",
+        "steps": "false",
         "diseases": "Mass,Nodule",
     }
+
+
+def test_it_has_every_choice_that_the_service_has_with_the_same_defaults() -> None:
+    ours = inspect.signature(Client.localize).parameters
+    theirs = {name: field.default for name, field in LocalizeParameters.model_fields.items()}
+    assert {name: ours[name].default for name in list(ours)[2:]} == theirs
 
 
 @pytest.mark.parametrize(
@@ -323,6 +334,16 @@ def test_the_choices_reach_the_service(client: Client) -> None:
     assert {finding["disease"] for finding in answer["findings"]} == {"Mass", "Edema"}
     assert answer["findings"][0]["heatmap"]["encoding"] == "values"
     assert "boxes" not in answer["findings"][0]
+    assert "steps" not in answer["findings"][0]
+    assert answer["radiograph"].get("picture") is None
+
+
+def test_the_mining_steps_and_the_picture_come_where_they_are_asked_for(client: Client) -> None:
+    answer = client.localize(encode(), steps=True, picture="png")
+    assert answer["findings"][0]["steps"]
+    picture = answer["radiograph"]["picture"]
+    image = Image.open(io.BytesIO(base64.b64decode(picture["data"])))
+    assert image.size == (answer["radiograph"]["width"], answer["radiograph"]["height"])
 
 
 def test_a_radiograph_that_cannot_be_localized_is_a_problem_at_once(

@@ -45,6 +45,9 @@ def test_localize_takes_the_services_choices(radiograph: Path, tiny_bundle: Path
     assert finding["disease"] == "Mass"
     assert "heatmap" not in finding
     assert finding["boxes"]
+    assert "steps" not in finding
+    result = run("localize", radiograph, "--model", tiny_bundle, "--steps")
+    assert all(finding["steps"] for finding in json.loads(result.stdout)["findings"])
 
 
 def test_a_file_that_cannot_be_localized_is_named_and_the_rest_is_done(

@@ -62,6 +62,11 @@ def test_images_are_of_this_project_or_of_a_full_version(service: Service) -> No
         assert re.fullmatch(r".+:v?\d+\.\d+\.\d+", service["image"])
 
 
+def test_the_documents_name_the_images_that_were_not_run(service: Service) -> None:
+    if "build" not in service:
+        assert f"`{service['image']}`" in (ROOT / "docs/monitoring.md").read_text()
+
+
 def test_what_is_mounted_is_there_and_read_only(service: Service) -> None:
     for mount in service.get("volumes", []):
         if mount["type"] == "bind":

@@ -16,7 +16,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
-from localization import ModelBundle, shipped_bundle
+from localization import Compute, Localizer, ModelBundle, Radiograph, overlay_pixels, shipped_bundle
 
 BOX_COLOUR = (125, 249, 255)
 LOCALIZE = "**/localize?*"
@@ -234,6 +234,10 @@ def test_heat_maps_lie_over_the_field_and_warnings_are_told(
     assert shown == pytest.approx([side * scale for side in field.values()], abs=0.5)
     expect(page.locator("#warnings")).to_contain_text("It is unlike the others.")
     expect(page.locator("#warnings")).to_contain_text("Lowest share0.2")
+    expect(page.locator("#files .state")).to_contain_text("1 warning")
+    outline = rectangle(page, "#field")
+    assert list(outline.values()) == pytest.approx(list(heat.values()), abs=0.5)
+    expect(page.locator("#facts")).to_contain_text("700 × 600 pixels, within the borders")
     expect(page.locator("#side-left")).to_have_text("R")
     for words in ("patient right", "window 40/400", "0.12 of 1"):
         expect(page.locator("#facts")).to_contain_text(words)
@@ -245,11 +249,56 @@ def test_several_files_each_get_their_own_end(
     page.locator("#files-input").set_input_files([png, dicom, broken, png])
     states = page.locator("#files .state")
     expect(states).to_have_text(["10 positive", "10 positive", "Refused", "10 positive"])
-    expect(page.locator("#progress")).to_have_text("4 of 4 answered.")
+    expect(page.locator("#progress")).to_have_text("4 of 4 answered, 1 of them not localized.")
     page.locator(".file-open").nth(1).click()
     expect(page.locator("#facts")).to_contain_text("DICOM")
     page.get_by_role("button", name="Remove broken.dcm").click()
     expect(states).to_have_count(3)
+
+
+def test_a_folder_is_dropped_with_all_that_is_in_it(
+    page: Page, png: Path, broken: Path, tmp_path: Path
+) -> None:
+    disc = tmp_path / "disc"
+    (disc / "series").mkdir(parents=True)
+    for name, source in (("series/2.png", png), ("series/10.png", png), ("last.dcm", broken)):
+        (disc / name).write_bytes(source.read_bytes())
+    (disc / "DICOMDIR").write_bytes(b"an index of the others")
+    drop_from_outside(page, disc)
+    expect(page.locator("#files .name")).to_have_text(["last.dcm", "2.png", "10.png"])
+    states = ["Refused", "10 positive", "10 positive"]
+    expect(page.locator("#files .state")).to_have_text(states)
+    expect(page.locator("#progress")).to_have_text("3 of 3 answered, 1 of them not localized.")
+
+
+def drop_from_outside(page: Page, path: Path) -> None:
+    """Drop a path as the system's file manager does."""
+    window = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        window.send("Input.dispatchDragEvent", {"type": kind, "x": 400, "y": 300, "data": data})
+
+
+def test_each_radiograph_shows_its_own_first_finding_until_a_person_chooses_one(
+    page: Page, url: str, png: Path, dicom: Path
+) -> None:
+    """The next radiograph is not opened at a finding that is none of its own."""
+    answer = answer_for(url, png)
+    for finding in answer["findings"]:
+        finding["positive"] = finding["disease"] == "Edema"
+        finding["probability"] = 0.02 if finding["positive"] else 0.2
+        finding["threshold"] = 0.01 if finding["positive"] else 0.4
+    page.locator("#files-input").set_input_files(dicom)
+    chosen = page.locator(".finding input:checked")
+    expect(chosen).to_have_value("Mass")
+    page.route(LOCALIZE, lambda route: route.fulfill(json=answer))
+    page.locator("#files-input").set_input_files(png)
+    expect(chosen).to_have_value("Edema")
+    expect(page.locator(".finding").first.locator("input")).to_be_checked()
+    page.locator(".finding:has(input[value=Nodule])").click()
+    page.locator(".file-open").first.click()
+    expect(page.locator("#facts")).to_contain_text("DICOM")
+    expect(chosen).to_have_value("Nodule")
 
 
 def test_a_busy_service_is_asked_again_when_it_says(page: Page, png: Path) -> None:
@@ -381,12 +430,49 @@ def test_the_answer_and_the_picture_can_be_saved(page: Page, png: Path, tmp_path
     assert (columns.min(), rows.min()) == pytest.approx((box["x"], box["y"]), abs=3)
 
 
+def test_the_picture_is_that_of_the_report_and_the_command_line(
+    page: Page, png: Path, tmp_path: Path
+) -> None:
+    answer = localize(page, png)
+    ours = cv2.imdecode(
+        np.frombuffer(saved(page, "#save-png", "chest-Mass.png", tmp_path), np.uint8),
+        cv2.IMREAD_COLOR,
+    )
+    localizer = Localizer(ModelBundle.load(shipped_bundle()), Compute("cpu"))
+    radiograph = Radiograph.read(png.read_bytes())
+    theirs = overlay_pixels(radiograph, localizer.localize(radiograph), ["Mass"], named=False)
+    assert ours is not None
+    apart = np.abs(ours[: theirs.shape[0]].astype(int) - theirs).max(axis=2)
+    (box,) = next(each["boxes"] for each in answer["findings"] if each["disease"] == "Mass")
+    left, top = int(box["x"]), int(box["y"])
+    apart[top - 4 : top + 24, left - 4 : left + 48] = 0  # the score, which the page alone writes
+    assert np.percentile(apart, 99) <= 8
+    assert (ours[:1024].max(axis=2) - ours[:1024].min(axis=2)).max() > 100  # there is heat
+
+
 def saved(page: Page, button: str, name: str, folder: Path) -> bytes:
     with page.expect_download() as download:
         page.locator(button).click()
     assert download.value.suggested_filename == name
     download.value.save_as(folder / name)
     return (folder / name).read_bytes()
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (820, 1180), (1180, 820)])
+def test_on_touch_screens_the_use_stays_in_sight_and_nothing_is_cut_off(
+    open_page: OpenPage, png: Path, width: int, height: int
+) -> None:
+    size = {"width": width, "height": height}
+    page = open_page(viewport=size, has_touch=True, is_mobile=True)
+    localize(page, png)
+    for place in ("#view", "#findings", "#save-png"):
+        page.locator(place).scroll_into_view_if_needed()
+        expect(page.get_by_text("not for clinical use")).to_be_in_viewport(ratio=1)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    for button in page.locator("button:visible").all():
+        box = button.bounding_box()
+        assert box is not None
+        assert min(box["width"], box["height"]) >= 40  # for a finger
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

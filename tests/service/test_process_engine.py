@@ -10,6 +10,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import orjson
 import pytest
 from service_helpers import wait_until
@@ -205,6 +207,56 @@ def test_a_worker_that_is_killed_at_work_costs_that_request_alone(
     assert [type(error) for error in errors if error is not None] == [WorkFailed]
     assert all(isinstance(outcome, Reply) for outcome in replies(engine, png, 4))
     assert second.is_alive()
+
+
+def test_what_a_worker_is_at_is_known_before_it_answers(
+    opened: Callable[[Path], tuple[ProcessEngine, list[BaseProcess]]], tiny_bundle: Path
+) -> None:
+    """So that a request which is given up tells where its time went."""
+    engine, both = opened(tiny_bundle)
+    job = slow_task()
+    with ThreadPoolExecutor(1) as caller:
+        asked = caller.submit(engine.localize, job)
+        wait_until(lambda: "decode" in job.timeline.noted())
+        for worker in both:
+            assert worker.pid is not None
+            os.kill(worker.pid, signal.SIGSTOP)
+        try:
+            (began, ended) = job.timeline.noted()["decode"]
+            assert ended is None
+            assert job.timeline.seconds(began + 7) == {"decode": 7}
+        finally:
+            for worker in both:
+                assert worker.pid is not None
+                os.kill(worker.pid, signal.SIGCONT)
+        assert asked.result(30).seconds.keys() == {"decode", "inference", "boxes", "encode"}
+    assert list(job.timeline.noted()) == ["decode", "inference", "boxes", "encode"]
+    assert all(ended is not None for _, ended in job.timeline.noted().values())
+
+
+def test_what_a_worker_was_at_when_it_died_is_kept(
+    opened: Callable[[Path], tuple[ProcessEngine, list[BaseProcess]]], tiny_bundle: Path, png: bytes
+) -> None:
+    engine, both = opened(tiny_bundle)
+    job = slow_task()
+    with ThreadPoolExecutor(1) as caller:
+        asked = caller.submit(engine.localize, job)
+        wait_until(lambda: "decode" in job.timeline.noted())
+        for worker in both:
+            kill(worker)
+        assert type(asked.exception(30)) is WorkFailed
+    assert [ended for _, ended in job.timeline.noted().values()] == [None]
+    # And the next request's is its own.
+    following = task(png)
+    engine.localize(following)
+    assert list(following.timeline.noted()) == ["decode", "inference", "boxes", "encode"]
+
+
+def slow_task() -> Task:
+    """One whose decoding takes a while, though it is a small file."""
+    row = np.random.default_rng(0).integers(0, 256, (1, 10_000), np.uint8)
+    data = cv2.imencode(".png", np.tile(row, (8000, 1)), (cv2.IMWRITE_PNG_COMPRESSION, 1))[1]
+    return task(data.tobytes(), max_pixels=10**8, policy="off")
 
 
 def test_a_new_worker_holds_the_model_that_serves_whatever_its_folder_holds_now(

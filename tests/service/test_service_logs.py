@@ -1,7 +1,9 @@
 """One line per request, and nothing of the patient."""
 
 import logging
+import re
 import warnings
+from pathlib import Path
 
 import pytest
 import structlog
@@ -10,7 +12,11 @@ from service_helpers import GatedLocalizer, encode_dicom
 from structlog.testing import capture_logs
 
 from service.logs import configure_logs
+from service.observation import _outcome
 from service.settings import Settings
+
+MONITORING = Path(__file__).parents[2] / "docs/monitoring.md"
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def test_a_request_is_one_line_that_says_what_became_of_it(client: TestClient, png: bytes) -> None:
@@ -104,6 +110,22 @@ def test_an_unexpected_error_is_logged_with_the_place_and_the_requests_id(
     assert error["error"] == "KeyError"
     assert error["where"][-1].endswith(" fail")
     assert error["request_id"] == request["request_id"] == response.headers["X-Request-ID"]
+
+
+def test_every_field_of_the_line_is_documented(
+    client: TestClient, localizer: GatedLocalizer, png: bytes
+) -> None:
+    (described,) = re.findall(
+        r"^## Logs$(.*?)^## ", MONITORING.read_text(), re.MULTILINE | re.DOTALL
+    )
+    names = set(re.findall(r"`(\w+)`", described)) | {"event", "log_level"}
+    with capture_logs() as lines:
+        client.post("/localize", content=png, headers={"traceparent": TRACEPARENT})
+        client.post("/localize", content=encode_dicom(ct=True))
+        client.get("/model")
+    assert {name for line in lines for name in line} <= names
+    outcomes = {"answered", "refused", "turned_away", "failed", "abandoned"}
+    assert outcomes == {_outcome(status) for status in (200, 422, 503, 504, 500, None)} <= names
 
 
 def test_probes_are_logged_at_debug(client: TestClient) -> None:
