@@ -14,6 +14,7 @@ from training.loss import ClassBalancedLoss
 from training.mining import Step, conceal, draw_foils, mine_pairs
 from training.network import LocalizationNetwork
 from training.preservation import KnowledgePreservation, Responses
+from training.prior import move_masks, prior_loss
 from training.recipe import Recipe
 
 
@@ -65,7 +66,7 @@ class LocalizationModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one varied batch, whole or in quarters."""
-        images = augment(batch.radiographs, self.recipe.augmentation, self.input_side)
+        images, motion = augment(batch.radiographs, self.recipe.augmentation, self.input_side)
         tiled = self._draws_tiles()
         see = self.network.features_of_quarters if tiled else self.network.features
         features = see(images)
@@ -81,6 +82,8 @@ class LocalizationModule(LightningModule):
                 pairs = torch.cat([pairs, draw_foils(batch.labels, pairs)])
             steps = mine_pairs(self.network, see, images, features, maps, pairs, recipe)
             loss = loss + self._log("mining", self._mining_loss(steps, pairs, batch))
+        if self.recipe.harvest is not None:
+            loss = loss + self._log("prior", self._prior_loss(maps, motion, batch))
         if self.preservation is not None:
             known = self.preservation.respond(images, quarters=tiled)
             loss = loss + self._log("preservation", self.preservation(logits, maps, known))
@@ -101,6 +104,15 @@ class LocalizationModule(LightningModule):
         ]
         total = torch.stack(losses).mean() if losses else batch.labels.new_zeros(())
         return self.recipe.mining.weight * total / batch.labels.numel()
+
+    def _prior_loss(self, maps: Tensor, motion: Tensor, batch: Batch) -> Tensor:
+        """How much of each disease's evidence lies outside of where it was mined."""
+        assert self.recipe.harvest is not None
+        assert batch.mined is not None
+        pairs, masks = batch.mined
+        moved = move_masks(masks, motion[pairs[:, 0]], self.input_side)
+        loss = prior_loss(maps, pairs, moved, self.recipe.network.sharpness)
+        return self.recipe.harvest.weight * loss
 
     def _preservation_of_others(
         self, steps: list[Step], pairs: Tensor, images: Tensor, known: Responses, tiled: bool
