@@ -12,7 +12,10 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from commands.score_harvest import score_harvest
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command()(score_harvest)
 
 
 class Provider(StrEnum):

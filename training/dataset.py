@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from localization import DISEASES, Radiograph, RadiographRefused
-from training.prior import Mined
+from training.prior import Mined, MinedMasks
 
 logger = logging.getLogger(__name__)
 
@@ -219,25 +219,6 @@ class Batch:
             if self.mined is None
             else Mined(*(part.to(device, non_blocking=True) for part in self.mined)),
         )
-
-
-@dataclass(frozen=True)
-class MinedMasks:
-    """Where diseases were mined in the radiographs of a part; see `training.harvest`."""
-
-    pairs: Tensor
-    """Long `[pairs, 2]`, sorted: row of the part, disease."""
-    masks: Tensor
-    """uint8 `[pairs, side, side]`; see `training.prior.Mined`."""
-
-    def of(self, rows: list[int]) -> Mined:
-        """Those of some rows, numbered by their places among them."""
-        bounds = torch.searchsorted(
-            self.pairs[:, 0].contiguous(), torch.tensor([rows, [row + 1 for row in rows]])
-        )
-        chosen = torch.cat([torch.arange(*ends) for ends in bounds.T.tolist()])
-        places = torch.arange(len(rows)).repeat_interleave(bounds[1] - bounds[0])
-        return Mined(torch.stack([places, self.pairs[chosen, 1]], 1), self.masks[chosen])
 
 
 class RadiographDataset(Dataset[Batch]):

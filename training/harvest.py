@@ -12,7 +12,8 @@ from torch import Tensor
 from harvesting.dataset import Dataset
 from harvesting.rows import FindingRow
 from localization import DISEASES, Box, Field
-from training.dataset import ChestXray14, MinedMasks
+from training.dataset import ChestXray14
+from training.prior import MinedMasks
 from training.protocol import ORIGINAL_SIDE, Rectangle, coverage
 
 MASK_SIDE = 64

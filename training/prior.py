@@ -5,6 +5,7 @@ softmax of the map. The prior asks that the share within the mined boxes be larg
 not to look, and nothing of where in a box, for a mined box is no truth.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -24,6 +25,25 @@ class Mined(NamedTuple):
     """uint8 `[pairs, side, side]` over the radiograph as it is in the cache; 255 is wholly in."""
 
 
+@dataclass(frozen=True)
+class MinedMasks:
+    """Where diseases were mined in the radiographs of a part; see `training.harvest`."""
+
+    pairs: Tensor
+    """Long `[pairs, 2]`, sorted: row of the part, disease."""
+    masks: Tensor
+    """uint8 `[pairs, side, side]`; see `Mined`."""
+
+    def of(self, rows: list[int]) -> Mined:
+        """Those of some rows, numbered by their places among them."""
+        bounds = torch.searchsorted(
+            self.pairs[:, 0].contiguous(), torch.tensor([rows, [row + 1 for row in rows]])
+        )
+        chosen = torch.cat([torch.arange(*ends) for ends in bounds.T.tolist()])
+        places = torch.arange(len(rows)).repeat_interleave(bounds[1] - bounds[0])
+        return Mined(torch.stack([places, self.pairs[chosen, 1]], 1), self.masks[chosen])
+
+
 def move_masks(masks: Tensor, motion: Tensor, side: int) -> Tensor:
     """Carry masks along as their radiographs were moved; beyond the border nothing was mined.
 
@@ -35,6 +55,8 @@ def move_masks(masks: Tensor, motion: Tensor, side: int) -> Tensor:
     Returns:
         float `[pairs, side, side]` in [0, 1].
     """
+    if len(masks) == 0:  # Of which `affine_grid` makes none.
+        return motion.new_zeros(0, side, side)
     images = masks[:, None].float() / 255
     grid = F.affine_grid(motion, [len(images), 1, side, side], align_corners=False)
     return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)[:, 0]

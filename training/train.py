@@ -17,7 +17,6 @@ from harvesting.dataset import Dataset
 from training.dataset import (
     Batch,
     ChestXray14,
-    MinedMasks,
     Part,
     RadiographDataset,
     cached_pixels,
@@ -25,6 +24,7 @@ from training.dataset import (
 from training.harvest import read_masks
 from training.module import LocalizationModule
 from training.network import LocalizationNetwork
+from training.prior import MinedMasks
 from training.recipe import Recipe
 
 BEST = "best.ckpt"
