@@ -53,6 +53,7 @@ def print_harvest(figures: dict[str, Any], console: Console | None = None) -> No
         console.print(_diseases("The mined boxes'", overlap, thresholds, mined))
     for group, scores in figures["average precision"].items():
         console.print(_average_precision(group, scores))
+    console.print("AP is the mean over IoU 0.5, 0.55, ... 0.95; the others are at one IoU each.")
 
 
 def record_figures(bundle: ModelBundle, figures: dict[str, Any]) -> None:
@@ -137,7 +138,7 @@ def _diseases(
 
 def _average_precision(group: str, scores: dict[str, Any]) -> Table:
     figures = [name for name in scores["mean"] if name != "boxes"]
-    title = f"{group}: COCO's average precision of the mined boxes (AP: over IoU 0.5 to 0.95)"
+    title = f"{group}: COCO's average precision of the mined boxes"
     table = _table(title, "disease", ["boxes", *figures])
     for disease, score in scores.items():
         table.add_row(disease, str(score["boxes"]), *(f"{score[name]:.3f}" for name in figures))
