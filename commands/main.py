@@ -3,26 +3,27 @@
 Every command imports its room when it runs: serving needs no torch, `--help` needs nothing.
 """
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from commands.harvest import harvest
+from commands.options import (
+    Gate,
+    ModelOption,
+    Provider,
+    ProviderOption,
+    clear_errors,
+    extra,
+    fail,
+    open_localizer,
+)
 from commands.score_harvest import score_harvest
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command()(score_harvest)
-
-
-class Provider(StrEnum):
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    tensorrt = "tensorrt"
 
 
 class Heatmaps(StrEnum):
@@ -31,22 +32,12 @@ class Heatmaps(StrEnum):
     none = "none"
 
 
-class Gate(StrEnum):
-    refuse = "refuse"
-    flag = "flag"
-    off = "off"
-
-
 class Boxes(StrEnum):
     positive = "positive"
     all = "all"
     none = "none"
 
 
-ModelOption = Annotated[
-    Path | None, typer.Option("--model", help="Folder of the model bundle; the shipped one.")
-]
-ProviderOption = Annotated[Provider, typer.Option(help="Where to compute.")]
 DataOption = Annotated[
     Path,
     typer.Option("--data", envvar="CHESTXRAY14_DIR", help="Folder of ChestX-ray14's files."),
@@ -55,6 +46,9 @@ CacheOption = Annotated[Path, typer.Option(help="Folder of decoded radiographs."
 
 DATA = Path("data/chestxray14")
 CACHE = Path("runs/cache")
+
+
+app.command()(harvest)
 
 
 @app.callback()
@@ -79,7 +73,7 @@ def serve(
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
-        _fail(f"CXR_{str(first['loc'][0]).upper()}: {first['msg']}.")
+        fail(f"CXR_{str(first['loc'][0]).upper()}: {first['msg']}.")
     run(settings)
 
 
@@ -91,7 +85,7 @@ def key(name: Annotated[str, typer.Argument(help="Who will hold it; it stands in
     """
     from service.keys import make_key
 
-    with _clear_errors():
+    with clear_errors():
         made, line = make_key(name)
     typer.echo(f"The key of {name}, which is not shown again: {made}", err=True)
     typer.echo(line)
@@ -139,14 +133,14 @@ def localize(
     from localization import DISEASES, Radiograph, RadiographRefused, draw_overlay, to_answer
 
     if overlay is not None and len(files) > 1:
-        _fail("--overlay draws one radiograph: give one file.")
+        fail("--overlay draws one radiograph: give one file.")
     if unknown := set(disease or ()) - set(DISEASES):
-        _fail(f"No such disease: {', '.join(sorted(unknown))}. There are: {', '.join(DISEASES)}.")
+        fail(f"No such disease: {', '.join(sorted(unknown))}. There are: {', '.join(DISEASES)}.")
     if report is not None:
         if overlay is not None:
-            _fail("--report holds the pictures that --overlay draws: give one of them.")
+            fail("--report holds the pictures that --overlay draws: give one of them.")
         _write_report(report, files, model, provider, disease or None, gate)
-    localizer = _open_localizer(model, provider)
+    localizer = open_localizer(model, provider)
     refused = False
     for file in files:
         try:
@@ -182,11 +176,11 @@ def train(
     nodes: Annotated[int, typer.Option(help="Machines.")] = 1,
 ) -> None:
     """Train by a recipe on the image labels of ChestX-ray14."""
-    with _extra("train"):
+    with extra("train"):
         from training.dataset import ChestXray14
         from training.recipe import Recipe
         from training.train import train as run
-    with _clear_errors():
+    with clear_errors():
         best = run(
             Recipe.load(recipe),
             ChestXray14.read(data),
@@ -208,10 +202,10 @@ def export(
     cache: CacheOption = CACHE,
 ) -> None:
     """Write a bundle: graph, calibration and manifest."""
-    with _extra("train"):
+    with extra("train"):
         from training.dataset import ChestXray14
         from training.export import export as run
-    with _clear_errors():
+    with clear_errors():
         bundle = run(checkpoint, ChestXray14.read(data), cache, folder, version)
     typer.echo(f"Wrote {bundle.folder}: {bundle.manifest.name} {bundle.manifest.version}.")
 
@@ -224,10 +218,10 @@ def quantize(
     cache: CacheOption = CACHE,
 ) -> None:
     """Add an int8 graph to a bundle; it is served on a CPU where it is as good as fp32."""
-    with _extra("train"):
+    with extra("train"):
         from training.dataset import ChestXray14
         from training.quantization import quantize as run
-    with _clear_errors():
+    with clear_errors():
         bundle = run(folder, ChestXray14.read(data), cache, half=half)
     for precision in ("fp32", "int8"):
         typer.echo(f"{precision}: {bundle.manifest.quantization[precision]}")
@@ -247,12 +241,12 @@ def evaluate(
     """Score a bundle on the test part and the official boxes of ChestX-ray14."""
     import json
 
-    with _extra("train"):
+    with extra("train"):
         from training.dataset import ChestXray14
         from training.evaluation import evaluate as score
         from training.report import print_report, record_figures
-    localizer = _open_localizer(folder, provider)
-    with _clear_errors():
+    localizer = open_localizer(folder, provider)
+    with clear_errors():
         figures = score(localizer, ChestXray14.read(data))
     print_report(figures)
     if output is not None:
@@ -268,11 +262,11 @@ def gate(
     provider: ProviderOption = Provider.auto,
 ) -> None:
     """Count what the gate makes of the test part's pixels: as they are, turned, inverted."""
-    with _extra("train"):
+    with extra("train"):
         from training.dataset import ChestXray14
         from training.gate_study import measure_gate, print_gate
-    localizer = _open_localizer(folder, provider)
-    with _clear_errors():
+    localizer = open_localizer(folder, provider)
+    with clear_errors():
         print_gate(measure_gate(localizer, ChestXray14.read(data)))
 
 
@@ -284,11 +278,11 @@ def robustness(
     provider: ProviderOption = Provider.auto,
 ) -> None:
     """Measure whether findings hold under borders, burned-in text and crops made here."""
-    with _extra("train"):
+    with extra("train"):
         from training.dataset import ChestXray14
         from training.robustness import measure, print_robustness
-    localizer = _open_localizer(folder, provider)
-    with _clear_errors():
+    localizer = open_localizer(folder, provider)
+    with clear_errors():
         print_robustness(measure(localizer, ChestXray14.read(data), radiographs))
 
 
@@ -299,11 +293,11 @@ def reference(
 ) -> None:
     """Measure where a bundle's probabilities lie on the validation part, and write it into the
     manifest: what drift is measured against. `export` and `quantize` do so, too."""
-    with _extra("train"):
+    with extra("train"):
         from training.dataset import ChestXray14
         from training.reference import record_reference
-    bundle = _open_localizer(folder, Provider.cpu).bundle
-    with _clear_errors():
+    bundle = open_localizer(folder, Provider.cpu).bundle
+    with clear_errors():
         bundle = record_reference(bundle, ChestXray14.read(data))
     typer.echo(f"{bundle.manifest.reference.radiographs} radiographs: {folder}")
 
@@ -325,11 +319,11 @@ def ablate(
 
     Started again, it goes on where it was interrupted.
     """
-    with _extra("train"):
+    with extra("train"):
         from training.dataset import ChestXray14
         from training.study import Study, run_study
         from training.study_report import describe
-    with _clear_errors():
+    with clear_errors():
         starts = {stage: Path(file) for stage, _, file in (s.partition("=") for s in start or ())}
         figures = run_study(Study.load(study), ChestXray14.read(data), output, cache, starts)
     typer.echo(describe(figures))
@@ -346,57 +340,18 @@ def _write_report(
     from rich.console import Console
     from rich.progress import track
 
-    with _extra("report"):
+    with extra("report"):
         from reporting import find_files, write_report
     files = [file for file in find_files(given) if file.resolve() != report.resolve()]
-    localizer = _open_localizer(model, provider)
+    localizer = open_localizer(model, provider)
     console = Console(stderr=True)
     progress = track(files, "Localizing", console=console, disable=not console.is_terminal)
     try:
-        with _clear_errors():
+        with clear_errors():
             refused = write_report(report, progress, localizer, diseases, gate.value)
     except OSError as error:
-        _fail(f"{report} cannot be written: {error.strerror}.")
+        fail(f"{report} cannot be written: {error.strerror}.")
     for file in refused:
         typer.echo(f"{file.name}: {file.reason}", err=True)
     typer.echo(f"Wrote {report}: {len(files) - len(refused)} localized, {len(refused)} refused.")
     raise typer.Exit(code=int(bool(refused)))
-
-
-def _open_localizer(model: Path | None, provider: Provider) -> Any:
-    from localization import (
-        BundleRefused,
-        Compute,
-        Localizer,
-        ModelBundle,
-        ProviderUnavailable,
-        shipped_bundle,
-    )
-
-    try:
-        return Localizer(ModelBundle.load(model or shipped_bundle()), Compute(provider.value))
-    except (BundleRefused, ProviderUnavailable) as error:
-        _fail(str(error))
-
-
-@contextmanager
-def _extra(name: str) -> Iterator[None]:
-    """Say which extra to install where a module of it is missing."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        _fail(f"This command needs {error.name}: pip install 'cxr-localizer[{name}]'.")
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    """Show what was wrong with the input, not where the code met it."""
-    try:
-        yield
-    except (FileNotFoundError, FileExistsError, ValueError) as error:
-        _fail(str(error))
-
-
-def _fail(message: str) -> Any:
-    typer.echo(f"cxr-localizer: {message}", err=True)
-    sys.exit(2)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from commands.options import clear_errors, extra
+
 
 def score_harvest(
     dataset: Annotated[str, typer.Argument(help="Folder or URL of the data set.")],
@@ -17,14 +19,12 @@ def score_harvest(
     """Score the boxes of a harvest of ChestX-ray14, made in labelled mode."""
     import json
 
-    from commands.main import _clear_errors, _extra
-
-    with _extra("train"):
+    with extra("train"):
         from harvesting.dataset import Dataset
         from training.dataset import ChestXray14
         from training.harvest_scores import score_harvest as score
         from training.report import print_harvest
-    with _clear_errors():
+    with clear_errors():
         figures = score(Dataset.open(dataset), ChestXray14.read(data))
     print_harvest(figures)
     if output is not None:

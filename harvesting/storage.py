@@ -9,7 +9,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractFileSystem
 
 from harvesting.rows import Rows
-from harvesting.tables import TABLES, part, to_tables
+from harvesting.tables import TABLES, Table, part, to_tables
 
 
 def write(files: AbstractFileSystem, path: str, content: bytes) -> None:
@@ -29,14 +29,24 @@ def write(files: AbstractFileSystem, path: str, content: bytes) -> None:
     unfinished.replace(target)
 
 
-def write_shard(files: AbstractFileSystem, root: str, shard: int, rows: Rows) -> None:
+def write_shard(
+    files: AbstractFileSystem, root: str, shard: int, rows: Rows
+) -> dict[Table, pa.Table]:
     """Write a shard's tables; the radiographs, which say that it is complete, last."""
     tables = to_tables(rows)
     for name in TABLES:
         write(files, f"{root}/{part(name, shard)}", _parquet(tables[name]))
+    return tables
 
 
 def _parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     return bytes(sink.getvalue())
+
+
+def sweep(files: AbstractFileSystem, root: str) -> None:
+    """Take away what writers left that were cut."""
+    if isinstance(files, LocalFileSystem):
+        for unfinished in Path(root).rglob(".*.unfinished"):
+            unfinished.unlink(missing_ok=True)

@@ -11,16 +11,11 @@ from localization.bundle import BundleRefused, Manifest, ModelBundle, shipped_bu
 from localization.diseases import DISEASES
 from localization.field import Field, find_field
 from localization.gate import Doubt, Policy
-from localization.localizer import (
-    Facts,
-    Finding,
-    Localization,
-    Localizer,
-    Outputs,
-)
+from localization.interpretation import Facts, Finding, Localization, Outputs, interpret
+from localization.localizer import Localizer
 from localization.overlay import draw_overlay, overlay_pixels
 from localization.picture import to_picture
-from localization.radiograph import Radiograph
+from localization.radiograph import Outline, Radiograph
 from localization.refusal import RadiographRefused
 from localization.session import Compute, ProviderUnavailable
 
@@ -37,6 +32,7 @@ __all__ = [
     "Localizer",
     "Manifest",
     "ModelBundle",
+    "Outline",
     "Outputs",
     "Policy",
     "ProviderUnavailable",
@@ -45,6 +41,7 @@ __all__ = [
     "draw_overlay",
     "find_boxes",
     "find_field",
+    "interpret",
     "overlay_pixels",
     "shipped_bundle",
     "to_answer",

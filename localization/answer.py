@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from localization.boxes import Box
 from localization.gate import Doubt
-from localization.localizer import BoxChoice, Facts, Finding, Localization
+from localization.interpretation import BoxChoice, Facts, Finding, Localization
 
 HeatmapChoice = Literal["png", "values", "none"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localization.field import Field
-from localization.localizer import Finding, Localization
+from localization.interpretation import Finding, Localization
 from localization.picture import LONGEST_SIDE, to_picture
 from localization.radiograph import Radiograph
 

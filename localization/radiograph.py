@@ -16,6 +16,19 @@ from localization.refusal import RadiographRefused
 Format = PictureFormat | Literal["DICOM"]
 
 
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A radiograph without its pixels: what is left to know once a model has seen them."""
+
+    format: Format
+    width: int
+    height: int
+    field: Field
+    image_left: ImageLeft
+    window: str | None
+    doubts: tuple[Doubt, ...]
+
+
 # Compared by identity: arrays have no single answer to ==.
 @dataclass(frozen=True, slots=True, eq=False)
 class Radiograph:
@@ -49,6 +62,19 @@ class Radiograph:
     def field(self) -> Field:
         """What a model sees of it, and its heat maps cover."""
         return self.exposed or Field.whole(self.pixels)
+
+    @property
+    def outline(self) -> Outline:
+        """All of it but its pixels."""
+        return Outline(
+            self.format,
+            self.width,
+            self.height,
+            self.field,
+            self.image_left,
+            self.window,
+            self.doubts,
+        )
 
     @classmethod
     def read(cls, data: bytes, *, max_pixels: int = 50_000_000, policy: Policy = "refuse") -> Self:

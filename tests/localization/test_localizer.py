@@ -15,7 +15,7 @@ from localization import (
     draw_overlay,
     to_answer,
 )
-from localization.localizer import BoxChoice
+from localization.interpretation import BoxChoice
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from localization import Compute, Localizer, ModelBundle
-from localization.localizer import Outputs
+from localization.interpretation import Outputs
 from training.alterations import ALTERATIONS, annotated, cropped, padded, untouched
 from training.dataset import ChestXray14
 from training.robustness import Robustness, measure, print_robustness

@@ -1,0 +1,137 @@
+"""Tar and zip archives of radiographs: what they hold, and the bytes of a member.
+
+An archive is never unpacked, nor held in memory. A tar's members are read where they lie; a
+compressed tar is read onwards, so members are best asked for in their order.
+"""
+
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+from fsspec.spec import AbstractFileSystem
+
+from harvesting.items import LARGEST, Item, ItemUnreadable, is_hidden, looks_like_radiograph
+
+TARS = {".tar": None, ".tar.gz": "gzip", ".tgz": "gzip", ".tar.bz2": "bz2", ".tar.xz": "xz"}
+"""Suffixes of tars, and how each is compressed."""
+
+BROKEN = (EOFError, OSError, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
+"""What is raised of an archive that is not whole."""
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file is an archive, by its suffix."""
+    return _is_zip(name) or _tar_suffix(name) is not None
+
+
+def members(files: AbstractFileSystem, location: str, path: str) -> Iterator[Item]:
+    """The radiographs of an archive, in its order; of several with one name, the last.
+
+    Where the archive ends too early, what was found, and an item for the archive with its fault.
+
+    Args:
+        files: that hold the archive.
+        location: of it in them.
+        path: of it within the source.
+    """
+    found: dict[str, Item] = {}
+    fault = None
+    try:
+        for name, offset, size in _entries(files, location):
+            name = name.removeprefix("./")
+            if looks_like_radiograph(name.rpartition("/")[2]) and not is_hidden(name):
+                # Taken out first, so that it comes where its bytes are.
+                found.pop(name, None)
+                found[name] = Item(f"{path}/{name}", path, offset, size)
+    except FileNotFoundError:
+        # Named by a list: reading says that it is missing.
+        yield Item(path)
+        return
+    except BROKEN as error:
+        fault = f"The archive cannot be listed to its end ({type(error).__name__})."
+    yield from found.values()
+    if fault is not None:
+        yield Item(path, fault=fault)
+
+
+def _entries(files: AbstractFileSystem, location: str) -> Iterator[tuple[str, int | None, int]]:
+    """Name, offset where it is a tar's, and size of each file."""
+    if _is_zip(location):
+        with files.open(location, "rb") as file, zipfile.ZipFile(file) as archive:
+            for entry in archive.infolist():
+                if not entry.is_dir():
+                    yield entry.filename, None, entry.file_size
+        return
+    with (
+        files.open(location, "rb", compression=_compression(location)) as file,
+        tarfile.open(fileobj=file, mode="r:") as archive,
+    ):
+        for member in archive:
+            if member.isreg():
+                yield member.name, member.offset_data, member.size
+
+
+class OpenArchive:
+    """One archive, open."""
+
+    def __init__(self, files: AbstractFileSystem, location: str) -> None:
+        self._zip: zipfile.ZipFile | None = None
+        compression = None if _is_zip(location) else _compression(location)
+        self._file: Any = files.open(location, "rb", compression=compression)
+        if _is_zip(location):
+            try:
+                self._zip = zipfile.ZipFile(self._file)
+            except zipfile.BadZipFile:
+                self._file.close()
+                raise
+
+    def read(self, item: Item) -> bytes:
+        """A member's bytes.
+
+        Raises:
+            ItemUnreadable: the archive does not give them.
+        """
+        try:
+            data = self._read(item)
+        # RuntimeError: it is encrypted. NotImplementedError: a compression that is not known.
+        except (*BROKEN, KeyError, RuntimeError, NotImplementedError) as error:
+            raise ItemUnreadable(
+                "unreadable", f"The archive does not give it ({type(error).__name__})."
+            ) from error
+        if item.size is not None and len(data) < item.size:
+            raise ItemUnreadable("unreadable", "The archive ends before its last byte.")
+        return data
+
+    def _read(self, item: Item) -> bytes:
+        if self._zip is not None:
+            assert item.archive is not None
+            with self._member(item.path.removeprefix(f"{item.archive}/")) as member:
+                return bytes(member.read(LARGEST))
+        self._file.seek(item.offset)
+        return bytes(self._file.read(item.size))
+
+    def _member(self, name: str) -> Any:
+        assert self._zip is not None
+        try:
+            return self._zip.open(name)
+        except KeyError:
+            return self._zip.open(f"./{name}")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+
+def _is_zip(name: str) -> bool:
+    return name.lower().endswith(".zip")
+
+
+def _tar_suffix(name: str) -> str | None:
+    return next((suffix for suffix in TARS if name.lower().endswith(suffix)), None)
+
+
+def _compression(name: str) -> str | None:
+    return TARS[_tar_suffix(name) or ".tar"]

@@ -1,0 +1,291 @@
+"""A harvest from its begin to its end: planned, worked on by an engine, counted, exported."""
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from time import monotonic
+from typing import Any, Self
+
+import fsspec
+from fsspec.spec import AbstractFileSystem
+
+from harvesting.counting import NOTHING, add, count_shard
+from harvesting.dataset import Dataset
+from harvesting.identifiers import fingerprint
+from harvesting.items import Item, join
+from harvesting.labels import Labels, read_labels
+from harvesting.local import Engine
+from harvesting.plan import PLAN, Plan, Shard
+from harvesting.run import RUN, Counts, Mode, Model, Run
+from harvesting.shard import Done, Job
+from harvesting.sources import Source
+from harvesting.storage import sweep, write
+from localization import Compute, Localizer, ModelBundle, Policy
+from localization.session import Provider
+
+EXPORTS: tuple[Callable[[Dataset], object], ...] = ()
+"""What is written beside the rows once all of them are there, before a run is called finished."""
+
+SAVE_SECONDS = 10.0
+"""A run that is cut forgets no more of its time than this."""
+
+STAGES = ("prepare_seconds", "infer_seconds", "finish_seconds")
+
+
+class HarvestRefused(ValueError):
+    """A harvest that cannot be begun or resumed; the message says why."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked for."""
+
+    source: str
+    out: str
+    bundle: ModelBundle
+    compute: Compute
+    """As `settle_compute` gives it."""
+    labels: str | None = None
+    mode: Mode | None = None
+    """None: labelled where there are labels."""
+    policy: Policy = "refuse"
+    batch: int = 1
+    shard_size: int = 256
+    limit: int | None = None
+    """Only the first items."""
+    sample: int | None = None
+    """Only so many, drawn from all of them, or from the first `limit`."""
+    seed: int = 0
+    key: bytes | None = None
+    """See `harvesting.identifiers`."""
+    command: tuple[str, ...] = ()
+
+
+def settle_compute(bundle: ModelBundle, provider: str) -> tuple[ModelBundle, Compute]:
+    """Find out where a bundle runs; the bundle with the graph that runs there, alone.
+
+    Raises:
+        ProviderUnavailable: a GPU was asked for and cannot be used.
+        BundleRefused: the graph cannot be opened, or is not that of the manifest.
+    """
+    localizer = Localizer(bundle, Compute(provider, threads=1))  # type: ignore[arg-type]
+    settled: Provider = localizer.provider
+    precision = localizer.precision
+    graph = {precision: bundle.contents[precision]}
+    return replace(bundle, contents=graph), Compute(settled, precision, threads=1)
+
+
+@dataclass(frozen=True)
+class Harvest:
+    """A run that was begun, now or earlier."""
+
+    job: Job
+    run: Run
+    plan: Plan
+    labels: Labels | None
+    files: AbstractFileSystem
+    root: str
+    """Of the data set, in `files`."""
+    complete: frozenset[int]
+    """Shards that an earlier session wrote."""
+
+    @classmethod
+    def open(cls, options: Options) -> Self:
+        """Plan a run, or take up the one that was begun there; nothing is written.
+
+        Raises:
+            HarvestRefused: the run is finished or was begun with other options, or other files
+                are there, or the options contradict each other.
+            SourceRefused, LabelsRefused: see there.
+            FileNotFoundError: there are no such labels.
+        """
+        files, root = fsspec.core.url_to_fs(options.out)
+        labels = read_labels(options.labels) if options.labels is not None else None
+        mode = _mode(options, labels)
+        source = Source.open(options.source)
+        job = Job(
+            source,
+            options.out,
+            options.bundle,
+            options.compute,
+            mode,
+            options.policy,
+            options.batch,
+            options.key,
+        )
+        begun = _begun(files, root)
+        if begun is None:
+            _require_empty(files, root, options.out)
+            plan = Plan.of(_labelled(_chosen(source.items(), options), labels), options.shard_size)
+            if not len(plan):
+                raise HarvestRefused(f"{options.source} holds no radiograph.")
+            run = _describe(options, mode, labels, plan)
+            return cls(job, run, plan, labels, files, root, frozenset())
+        if begun.finished:
+            raise HarvestRefused(f"{options.out} is finished: it holds {begun.files} files' rows.")
+        plan = Plan.read(files, root, options.shard_size)
+        _require_same(begun, _describe(options, mode, labels, plan))
+        return cls(job, begun, plan, labels, files, root, _complete(files, root))
+
+    @property
+    def remaining_files(self) -> int:
+        """Items of the shards that are not written yet."""
+        size, last = self.plan.shard_size, self.plan.shards - 1
+        done = sum(
+            len(self.plan) - last * size if number == last else size for number in self.complete
+        )
+        return len(self.plan) - done
+
+    def work(self, engine: Engine, report: Callable[[Done], None]) -> Run:
+        """Work on what remains, then count, export and call it finished; gives what it became.
+
+        A run that is cut at any moment goes on by the same steps.
+        """
+        if not self.files.exists(join(self.root, RUN)):
+            self.plan.write(self.files, self.root)
+            write_run(self.files, self.root, self.run)
+        session = _Session(self.files, self.root, self.run)
+
+        def heard(done: Done) -> None:
+            session.hear(done)
+            report(done)
+
+        engine(self.job, self._remaining(), heard)
+        earlier = (count_shard(self.files, self.root, number) for number in self.complete)
+        counts = _total(earlier, session.counts)
+        finished = self.run.model_copy(
+            update={"counts": counts, "timings": session.timings(counts), "finished": True}
+        )
+        for export in EXPORTS:
+            export(Dataset(self.files, self.root, finished))
+        sweep(self.files, self.root)
+        write_run(self.files, self.root, finished)
+        return finished
+
+    def _remaining(self) -> Iterator[Shard]:
+        return (self.plan.shard(n) for n in range(self.plan.shards) if n not in self.complete)
+
+
+def write_run(files: AbstractFileSystem, root: str, run: Run) -> None:
+    """Write `run.json`."""
+    write(files, join(root, RUN), run.model_dump_json(indent=2).encode() + b"\n")
+
+
+class _Session:
+    """One sitting of a run: what it has done, and how long it took, kept up to date on disk."""
+
+    def __init__(self, files: AbstractFileSystem, root: str, run: Run) -> None:
+        self._files, self._root, self._run = files, root, run
+        self._begun = self._saved = monotonic()
+        self._stages = dict.fromkeys(STAGES, 0.0)
+        self.counts = NOTHING
+
+    def hear(self, done: Done) -> None:
+        """A shard was written."""
+        self.counts = add(self.counts, done.counts)
+        for stage, seconds in zip(STAGES, done.seconds, strict=True):
+            self._stages[stage] += seconds
+        if monotonic() - self._saved > SAVE_SECONDS:
+            self._saved = monotonic()
+            run = self._run.model_copy(update={"timings": self.timings()})
+            write_run(self._files, self._root, run)
+
+    def timings(self, counts: Counts | None = None) -> dict[str, float]:
+        """Of all sessions; of the stages, the sum over all workers."""
+        now = {"seconds": monotonic() - self._begun, **self._stages}
+        total = {name: self._run.timings.get(name, 0.0) + more for name, more in now.items()}
+        if counts is not None:
+            total["radiographs_per_second"] = counts.radiographs / total["seconds"]
+        return {name: round(value, 3) for name, value in total.items()}
+
+
+def _mode(options: Options, labels: Labels | None) -> Mode:
+    if options.mode == "labelled" and labels is None:
+        raise HarvestRefused("The labelled mode needs labels: give --labels.")
+    return options.mode or ("open" if labels is None else "labelled")
+
+
+def _chosen(items: Iterator[Item], options: Options) -> Iterable[Item]:
+    first = items if options.limit is None else islice(items, options.limit)
+    if options.sample is None:
+        return first
+    every = list(first)
+    count = min(options.sample, len(every))
+    drawn = random.Random(options.seed).sample(range(len(every)), count)
+    return [every[k] for k in sorted(drawn)]
+
+
+def _labelled(items: Iterable[Item], labels: Labels | None) -> Iterable[Item]:
+    if labels is None:
+        return items
+    return (replace(item, labels=labels.of(item.path)) for item in items)
+
+
+def _describe(options: Options, mode: Mode, labels: Labels | None, plan: Plan) -> Run:
+    manifest, precision = options.bundle.manifest, options.compute.precision
+    assert precision != "auto"
+    settings: dict[str, Any] = {
+        "labels": labels.sha256 if labels is not None else None,
+        "gate": options.policy,
+        "provider": options.compute.provider,
+        "batch_size": options.batch,
+        "shard_size": options.shard_size,
+        "limit": options.limit,
+        "sample": options.sample,
+        "seed": options.seed if options.sample is not None else None,
+        "join_key": fingerprint(options.key) if options.key is not None else None,
+    }
+    return Run(
+        source=options.source,
+        mode=mode,
+        model=Model(
+            name=manifest.name,
+            version=manifest.version,
+            precision=precision,
+            sha256=manifest.files[manifest.graphs[precision]],
+        ),
+        command=list(options.command),
+        shards=plan.shards,
+        files=len(plan),
+        settings=settings,
+    )
+
+
+def _begun(files: AbstractFileSystem, root: str) -> Run | None:
+    try:
+        return Run.model_validate_json(files.cat_file(join(root, RUN)))
+    except FileNotFoundError:
+        return None
+
+
+def _require_empty(files: AbstractFileSystem, root: str, out: str) -> None:
+    """A run that was cut as it began may have left its plan."""
+    try:
+        names = {entry.rstrip("/").rpartition("/")[2] for entry in files.ls(root, detail=False)}
+    except FileNotFoundError:
+        return
+    if {name for name in names if not name.startswith(".")} - {PLAN}:
+        raise HarvestRefused(f"{out} holds other files: name a new folder.")
+
+
+def _require_same(begun: Run, asked: Run) -> None:
+    def settings(run: Run) -> dict[str, Any]:
+        model = {f"model's {name}": value for name, value in run.model.model_dump().items()}
+        return {"source": run.source, "mode": run.mode, **model, **run.settings}
+
+    before, now = settings(begun), settings(asked)
+    if different := [name for name in now if before.get(name) != now[name]]:
+        said = ", ".join(f"{name} ({before.get(name)}, now {now[name]})" for name in different)
+        raise HarvestRefused(f"The run was begun with another {said}: resume it with the same.")
+
+
+def _complete(files: AbstractFileSystem, root: str) -> frozenset[int]:
+    found = files.glob(join(root, "radiographs/shard=*/part.parquet"))
+    return frozenset(int(path.split("/")[-2].removeprefix("shard=")) for path in found)
+
+
+def _total(counts: Iterable[Counts], total: Counts) -> Counts:
+    for one in counts:
+        total = add(total, one)
+    return total

@@ -1,0 +1,305 @@
+"""The work on one shard, in three stages that may run in different processes, on different
+machines, each sized for itself:
+
+    Prepare    bytes -> Radiograph -> the graph's input      storage and CPU
+    Infer      inputs -> outputs, in batches                 CPU or GPU
+    Finish     outputs -> rows -> files of the data set      CPU and storage
+
+What a shard's rows are depends on the shard and the job alone: batches, too, are cut from it.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from time import perf_counter
+from types import MappingProxyType
+from typing import TypeVar
+
+import cv2
+import fsspec
+import numpy as np
+from numpy.typing import NDArray
+
+from harvesting.attempts import attempt
+from harvesting.counting import count
+from harvesting.identifiers import hash_identifiers
+from harvesting.items import Item, ItemUnreadable
+from harvesting.mining import Mined, failed, mine
+from harvesting.plan import Shard
+from harvesting.processes import Worker, WorkerDied
+from harvesting.rows import NOBODY, Patient, Rows
+from harvesting.run import Counts, Mode
+from harvesting.sources import Reader, Source
+from harvesting.storage import write_shard
+from localization import (
+    Compute,
+    Localizer,
+    ModelBundle,
+    Outline,
+    Outputs,
+    Policy,
+    Radiograph,
+    RadiographRefused,
+    interpret,
+)
+from localization.interpretation import BoxChoice
+
+REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "missing": "a list names it, and it is not there",
+        "unreadable": "its bytes cannot be had",
+        "too-large": "it has more bytes than are read",
+        "worker-died": "every process that read it died",
+    }
+)
+"""Every reason for which an item fails, beside those of `localization.refusal.REASONS`."""
+
+READERS = 8
+"""Threads that read ahead: storage may take its time for each file."""
+
+DEATHS = 2
+"""Processes that an item, read alone, may bring down before it is given up: one may have been
+killed by another's doing."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that decides what rows are, and where they go. It can be sent to other processes."""
+
+    source: Source
+    out: str
+    """Folder or URL of the data set."""
+    bundle: ModelBundle = field(repr=False)
+    compute: Compute
+    """Provider and precision as they are, not `auto`."""
+    mode: Mode
+    policy: Policy
+    batch: int = 1
+    """Radiographs per run of the graph."""
+    key: bytes | None = field(default=None, repr=False)
+    """To hash identifiers by; None to leave them out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A radiograph as the graph takes it, and what else is needed of it."""
+
+    pixels: NDArray[np.uint8]
+    """`[1, side, side]`."""
+    outline: Outline
+    patient: Patient
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An item without a radiograph."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedShard:
+    """What `Prepare` gives: 4 MB for 256 radiographs and a side of 128."""
+
+    shard: Shard
+    results: tuple[Prepared | Failed, ...]
+    """Of each item, in their order."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class InferredShard:
+    """What `Infer` gives."""
+
+    shard: Shard
+    results: tuple[tuple[Outline, Patient] | Failed, ...]
+    outputs: Outputs | None
+    """Of the radiographs, in their order; None where all items failed."""
+    seconds: tuple[float, float]
+    """Of the stages so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What is said of a shard that was written."""
+
+    shard: int
+    counts: Counts
+    seconds: tuple[float, float, float]
+    """Of `Prepare`, `Infer` and `Finish`."""
+
+
+class Prepare:
+    """The first stage. A file that kills its process becomes a row: where an attempt at a shard
+    did not end, each of its items is read in a process that may die."""
+
+    def __init__(self, job: Job) -> None:
+        cv2.setNumThreads(1)
+        self._job = job
+        self._files, self._root = fsspec.core.url_to_fs(job.out)
+
+    def __call__(self, shard: Shard) -> PreparedShard:
+        """Read and decode a shard's items."""
+        begun = perf_counter()
+        with attempt(self._files, self._root, shard.number) as cut:
+            read = prepare_in_isolation if cut else prepare
+            results = tuple(read(self._job, shard.items))
+        return PreparedShard(shard, results, perf_counter() - begun)
+
+
+def prepare(job: Job, items: Sequence[Item]) -> Iterator[Prepared | Failed]:
+    """Read ahead in threads, decode in this one."""
+    reader = Reader(job.source)
+    # A compressed archive is read in its order alone.
+    threads = 1 if any(item.archive for item in items) else READERS
+
+    def read(item: Item) -> bytes | ItemUnreadable:
+        try:
+            return reader.read(item)
+        except ItemUnreadable as error:
+            return error
+
+    try:
+        for item, data in zip(items, _ahead(read, items, threads), strict=True):
+            yield _decode(job, item, data)
+    finally:
+        reader.close()
+
+
+def _decode(job: Job, item: Item, data: bytes | ItemUnreadable) -> Prepared | Failed:
+    if isinstance(data, ItemUnreadable):
+        return Failed(data.reason, str(data))
+    try:
+        radiograph = Radiograph.read(data, policy=job.policy)
+        pixels = radiograph.at_side(job.bundle.manifest.side)[None]
+    except RadiographRefused as refusal:
+        return Failed(refusal.reason, str(refusal))
+    except Exception as error:
+        error.add_note(f"at {item.path}")
+        raise
+    hashed = job.key is not None and radiograph.format == "DICOM"
+    patient = hash_identifiers(data, job.key) if hashed and job.key is not None else NOBODY
+    return Prepared(pixels, radiograph.outline, patient)
+
+
+def prepare_in_isolation(job: Job, items: Sequence[Item]) -> Iterator[Prepared | Failed]:
+    """As `prepare`, each item in a process that may die of it: slower, the same otherwise."""
+    worker: Worker | None = None
+    try:
+        for item in items:
+            for _ in range(DEATHS):
+                worker = worker or Worker(_prepare_one, job)
+                worker.send(item)
+                try:
+                    yield worker.receive()
+                    break
+                except WorkerDied:
+                    worker = None
+            else:
+                yield Failed("worker-died", "Each process that read the file died of it.")
+    finally:
+        if worker is not None:
+            worker.kill()
+
+
+def _prepare_one(job: Job) -> Callable[[Item], Prepared | Failed]:
+    cv2.setNumThreads(1)
+    return lambda item: next(iter(prepare(job, [item])))
+
+
+class Infer:
+    """The second stage; holds the model. Safe to share between threads."""
+
+    def __init__(self, job: Job) -> None:
+        cv2.setNumThreads(1)
+        self._batch = job.batch
+        self._localizer = Localizer(job.bundle, job.compute)
+
+    def __call__(self, prepared: PreparedShard) -> InferredShard:
+        """Run the graph on a shard's radiographs, in batches of the shard's own."""
+        begun = perf_counter()
+        pixels = [one.pixels for one in prepared.results if isinstance(one, Prepared)]
+        batches = [
+            self._localizer.infer(np.stack(pixels[start : start + self._batch]))
+            for start in range(0, len(pixels), self._batch)
+        ]
+        joined = Outputs(*map(np.concatenate, zip(*batches, strict=True))) if batches else None
+        results = tuple(
+            (one.outline, one.patient) if isinstance(one, Prepared) else one
+            for one in prepared.results
+        )
+        seconds = (prepared.seconds, perf_counter() - begun)
+        return InferredShard(prepared.shard, results, joined, seconds)
+
+
+class Finish:
+    """The third stage: mines a shard and writes it. Needs no session."""
+
+    def __init__(self, job: Job) -> None:
+        cv2.setNumThreads(1)
+        self._job = job
+        self._files, self._root = fsspec.core.url_to_fs(job.out)
+
+    def __call__(self, inferred: InferredShard) -> Done:
+        """Write a shard's rows."""
+        begun = perf_counter()
+        mined = list(_mine(self._job, inferred))
+        rows = Rows(
+            tuple(one.radiograph for one in mined),
+            tuple(row for one in mined for row in one.findings),
+            tuple(row for one in mined for row in one.disagreements),
+        )
+        tables = write_shard(self._files, self._root, inferred.shard.number, rows)
+        seconds = (*inferred.seconds, perf_counter() - begun)
+        return Done(inferred.shard.number, count(tables), seconds)
+
+
+def _mine(job: Job, inferred: InferredShard) -> Iterator[Mined]:
+    row = 0
+    for item, result in zip(inferred.shard.items, inferred.results, strict=True):
+        if isinstance(result, Failed):
+            yield failed(item, result.reason, result.detail)
+            continue
+        assert inferred.outputs is not None
+        outline, patient = result
+        boxes: BoxChoice | frozenset[str]
+        boxes = "positive" if job.mode == "open" else frozenset(item.labels or ())
+        try:
+            localization = interpret(
+                job.bundle.manifest, outline, inferred.outputs, row, boxes, job.policy
+            )
+            yield mine(item, localization, job.mode, patient)
+        except RadiographRefused as refusal:
+            yield failed(item, refusal.reason, str(refusal))
+        row += 1
+
+
+def whole_shard(job: Job) -> Callable[[Shard], Done]:
+    """All three stages, one after the other, in one process."""
+    prepare, infer, finish = Prepare(job), Infer(job), Finish(job)
+    return lambda shard: finish(infer(prepare(shard)))
+
+
+Given = TypeVar("Given")
+Result = TypeVar("Result")
+
+
+def _ahead(
+    work: Callable[[Given], Result], given: Iterable[Given], threads: int
+) -> Iterator[Result]:
+    """Results in order, a few of them worked out ahead."""
+    remaining = iter(given)
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            waiting: deque[Future[Result]] = deque(
+                pool.submit(work, one) for one in islice(remaining, threads + 1)
+            )
+            while waiting:
+                result = waiting.popleft().result()
+                waiting.extend(pool.submit(work, one) for one in islice(remaining, 1))
+                yield result
+        finally:
+            pool.shutdown(cancel_futures=True)

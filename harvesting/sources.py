@@ -1,0 +1,220 @@
+"""Sources: what a harvest reads, as an ordered list of items, and the bytes of each."""
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Literal, Self
+
+import fsspec
+from fsspec.spec import AbstractFileSystem
+
+from harvesting.archives import BROKEN, OpenArchive, is_archive, members
+from harvesting.items import (
+    LARGEST,
+    SUFFIXES,
+    Item,
+    ItemUnreadable,
+    is_hidden,
+    join,
+    looks_like_radiograph,
+    suffix_of,
+)
+
+Kind = Literal["folder", "pattern", "list", "file"]
+
+
+class SourceRefused(ValueError):
+    """A source that is not there, or not one; the message says why."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder, a pattern, a list of paths or a file, where fsspec can read. Archives are as
+    folders, wherever they are."""
+
+    url: str
+    files: AbstractFileSystem
+    kind: Kind
+    target: str
+    """Of the URL, in `files`."""
+    root: str
+    """What paths are relative to."""
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Find out what a path or URL names.
+
+        Raises:
+            SourceRefused: nothing is there.
+        """
+        files, target = fsspec.core.url_to_fs(url)
+        parent = target.rpartition("/")[0]
+        if files.isdir(target):
+            return cls(url, files, "folder", target, target)
+        if files.exists(target):
+            listed = suffix_of(target) == ".csv"
+            return cls(url, files, "list" if listed else "file", target, parent)
+        if any(sign in target for sign in "*?["):
+            return cls(url, files, "pattern", target, _fixed_part(target))
+        raise SourceRefused(f"{url} is no folder, pattern, list, archive or radiograph.")
+
+    def items(self) -> Iterator[Item]:
+        """All that it lists, in the same order each time: folders and patterns by name, lists and
+        archives in their own order. Nothing comes twice.
+
+        Raises:
+            SourceRefused: a list that holds no paths.
+        """
+        if self.kind == "folder":
+            return self._walk(self.target)
+        if self.kind == "pattern":
+            return self._matches()
+        if self.kind == "list":
+            return self._listed()
+        return self._expand(self._within(self.target), self.files.size(self.target))
+
+    def _walk(self, folder: str) -> Iterator[Item]:
+        try:
+            entries = sorted(self.files.ls(folder, detail=True), key=lambda entry: entry["name"])
+        except OSError as error:
+            yield Item(self._within(folder), fault=f"The folder cannot be listed ({_why(error)}).")
+            return
+        for entry in entries:
+            location = entry["name"].rstrip("/")
+            if location != folder and not is_hidden(location.rpartition("/")[2]):
+                yield from self._entry(location, entry)
+
+    def _entry(self, location: str, entry: dict[str, Any]) -> Iterator[Item]:
+        name = location.rpartition("/")[2]
+        if entry["type"] == "directory":
+            yield from self._walk(location)
+        # A link to a file is as the file. One to a folder, which may lead around, is not followed.
+        elif (is_archive(name) or looks_like_radiograph(name)) and not self._leads_away(entry):
+            yield from self._expand(self._within(location), entry["size"])
+
+    def _leads_away(self, entry: dict[str, Any]) -> bool:
+        return bool(entry.get("islink")) and bool(self.files.isdir(entry["name"]))
+
+    def _matches(self) -> Iterator[Item]:
+        for location in sorted(self.files.glob(self.target)):
+            path = self._within(location)
+            if is_hidden(path):
+                continue
+            if self.files.isdir(location):
+                # `**` names a folder and what is in it.
+                if "**" not in self.target:
+                    yield from self._walk(location)
+            else:
+                yield from self._expand(path, self.files.size(location))
+
+    def _listed(self) -> Iterator[Item]:
+        with self.files.open(self.target, "rb") as file:
+            lines = csv.reader(io.TextIOWrapper(file, "utf-8-sig", newline=""))
+            head = next(lines, None)
+            if head is None:
+                raise SourceRefused(f"{self.url} is empty.")
+            names = [name.strip().lower() for name in head]
+            column = names.index("path") if "path" in names else 0
+            # A list may begin without a header.
+            first = [head] if head and suffix_of(head[0].strip()) in SUFFIXES else []
+            seen: set[str] = set()
+            for line in (*first, *lines):
+                path = line[column].strip() if len(line) > column else ""
+                if path and path not in seen:
+                    seen.add(path)
+                    yield from self._expand(path, None)
+
+    def _expand(self, path: str, size: int | None) -> Iterator[Item]:
+        """A file, or the members of an archive."""
+        if not is_archive(path):
+            yield Item(path, size=size)
+            return
+        files, location = self.locate(path)
+        yield from members(files, location, path)
+
+    def _within(self, location: str) -> str:
+        return location.removeprefix(self.root).lstrip("/")
+
+    def locate(self, path: str) -> tuple[AbstractFileSystem, str]:
+        """Where a path within the source lies. Lists may name absolute paths and URLs."""
+        if "://" in path:
+            files, location = fsspec.core.url_to_fs(path)
+            return files, location
+        absolute = self.kind == "list" and path.startswith("/")
+        return self.files, path if absolute else join(self.root, path)
+
+
+class Reader:
+    """Reads items of a source. Safe to share between threads, which take turns at archives: one
+    is kept open."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._lock = Lock()
+        self._open: tuple[str, OpenArchive] | None = None
+
+    def read(self, item: Item) -> bytes:
+        """An item's bytes.
+
+        Raises:
+            ItemUnreadable: `missing`, `unreadable` or `too-large`.
+        """
+        if item.fault is not None:
+            raise ItemUnreadable("unreadable", item.fault)
+        try:
+            if item.archive is not None:
+                _check_size(item.size)
+                with self._lock:
+                    return self._archive(item.archive).read(item)
+            return self._file(item)
+        except FileNotFoundError as error:
+            raise ItemUnreadable("missing", "There is no such file.") from error
+        except BROKEN as error:
+            raise ItemUnreadable(
+                "unreadable", f"The file cannot be read ({_why(error)})."
+            ) from error
+
+    def _file(self, item: Item) -> bytes:
+        files, location = self._source.locate(item.path)
+        size = item.size
+        if size is None:
+            about = files.info(location)
+            # A pipe or a device would be waited for, for ever.
+            if about["type"] != "file":
+                raise ItemUnreadable("unreadable", "It is no file.")
+            size = about["size"]
+        _check_size(size)
+        return bytes(files.cat_file(location))
+
+    def _archive(self, path: str) -> OpenArchive:
+        if self._open is None or self._open[0] != path:
+            self.close()
+            self._open = (path, OpenArchive(*self._source.locate(path)))
+        return self._open[1]
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
+
+
+def _check_size(size: int | None) -> None:
+    if size is not None and size > LARGEST:
+        raise ItemUnreadable(
+            "too-large", f"The file has {size} bytes, more than the {LARGEST} that are read."
+        )
+
+
+def _fixed_part(pattern: str) -> str:
+    """The folder that a pattern's matches are all in."""
+    parts = pattern.split("/")
+    magic = next(k for k, part in enumerate(parts) if any(sign in part for sign in "*?["))
+    return "/".join(parts[:magic])
+
+
+def _why(error: Exception) -> str:
+    """What failed, without the path that its message may quote."""
+    return getattr(error, "strerror", None) or type(error).__name__
