@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from harvesting.dataset import Dataset
 from harvesting.rows import FindingRow
@@ -49,7 +48,10 @@ def read_masks(dataset: Dataset, data: ChestXray14, table: pd.DataFrame) -> Mine
     if not pairs:
         raise ValueError(f"{dataset.root} holds no mined box of a radiograph of the training part.")
     order = sorted(range(len(pairs)), key=pairs.__getitem__)
-    return MinedMasks(torch.tensor([pairs[i] for i in order]), _stacked([masks[i] for i in order]))
+    return MinedMasks(
+        torch.tensor([pairs[i] for i in order]),
+        torch.from_numpy(np.stack([masks[i] for i in order])),
+    )
 
 
 def draw_mask(boxes: Sequence[Box], field: Field) -> NDArray[np.uint8]:
@@ -89,7 +91,3 @@ def _findings(dataset: Dataset, data: ChestXray14) -> Iterator[tuple[FindingRow,
             )
         for finding in dataset.findings(shard):
             yield finding, fields[finding.path]
-
-
-def _stacked(masks: list[NDArray[np.uint8]]) -> Tensor:
-    return torch.from_numpy(np.stack(masks))

@@ -1,5 +1,6 @@
 """A study of tiny rows, and what chooses where heat maps are cut."""
 
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,7 @@ def test_a_gaussian_in_the_middle_is_in_the_middle() -> None:
 
 
 def test_the_rows_of_the_second_round_differ_in_their_prior_alone() -> None:
-    study = Study.load(Path("training/second-round.yaml"))
+    study = Study.load(Path(str(files("training") / "second-round.yaml")))
     starts = {"shipped": Path("models/lite0-msa-am-kp/network.pth")}
     recipes = [study.recipe(name, starts) for name in study.rows]
     control, *priors = recipes
