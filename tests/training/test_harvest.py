@@ -11,9 +11,11 @@ from pydantic import ValidationError
 
 from harvesting.dataset import Dataset
 from harvesting.rows import FindingRow, RadiographRow, Rows
-from localization import Box, Field
-from training.dataset import ChestXray14
+from localization import DISEASES, Box, Field
+from training.dataset import Batch, ChestXray14
 from training.harvest import MASK_SIDE, draw_mask, read_masks
+from training.module import LocalizationModule
+from training.prior import Mined
 from training.recipe import Recipe
 from training.train import LAST, train
 
@@ -156,21 +158,42 @@ def test_a_recipe_whose_harvest_makes_no_sense_is_refused(
         Recipe.model_validate(values | changed)
 
 
-def test_an_epoch_with_a_harvest_learns_from_it_and_one_of_no_weight_does_not(
+def test_an_epoch_with_a_harvest_learns_from_it(
     harvest: Path, data: ChestXray14, tiny_recipe: Recipe, checkpoint: Path, tmp_path: Path
 ) -> None:
-    cache = checkpoint.parent / "cache"
-
-    def weights(weight: float) -> dict[str, torch.Tensor]:
-        output = tmp_path / str(weight)
-        train(with_harvest(tiny_recipe, harvest, weight), data, output, cache, progress=False)
-        [log] = output.glob("csv/*/metrics.csv")
-        assert "loss/prior" in log.read_text().splitlines()[0]
-        return torch.load(output / LAST, weights_only=True)["state_dict"]
-
-    without = torch.load(checkpoint.parent / LAST, weights_only=True)["state_dict"]
-    weightless, learned = weights(0.0), weights(0.5)
-    for name, tensor in without.items():
-        torch.testing.assert_close(weightless[name], tensor, rtol=0, atol=0, msg=name)
+    recipe = with_harvest(tiny_recipe, harvest, 0.5)
+    train(recipe, data, tmp_path, checkpoint.parent / "cache", progress=False)
+    [log] = tmp_path.glob("csv/*/metrics.csv")
+    assert "loss/prior" in log.read_text().splitlines()[0]
     head = "network.head.weight"
-    assert not torch.equal(learned[head], without[head])
+    learned, without = (
+        torch.load(folder / LAST, weights_only=True)["state_dict"][head]
+        for folder in (tmp_path, checkpoint.parent)
+    )
+    assert not torch.equal(learned, without)
+
+
+def test_a_prior_without_weight_changes_nothing(
+    tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One step's gradients, to the bit."""
+    labels = torch.eye(len(DISEASES))[:4]
+    masks = torch.from_numpy(draw_mask([SQUARE], WHOLE)).expand(4, -1, -1)
+    images = torch.randint(0, 256, (4, 1, 64, 64), dtype=torch.uint8)
+    batch = Batch(images, labels, torch.zeros(4).long(), Mined(labels.nonzero(), masks))
+
+    def gradient(recipe: Recipe) -> torch.Tensor:
+        torch.manual_seed(0)
+        module = LocalizationModule(recipe, labels, batch.sources)
+        monkeypatch.setattr(module, "log", lambda *_, **__: None)  # There is no trainer.
+        module.training_step(batch, 0).backward()
+        gradients = [p.grad for p in module.network.parameters() if p.grad is not None]
+        return torch.cat([each.flatten() for each in gradients])
+
+    still = tiny_recipe.model_copy(update={"tiles": 0.0})
+    without, weightless, weighty = (
+        gradient(recipe)
+        for recipe in (still, *(with_harvest(still, Path("any"), weight) for weight in (0, 1)))
+    )
+    assert torch.equal(without, weightless)
+    assert not torch.equal(without, weighty)
