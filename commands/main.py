@@ -21,9 +21,11 @@ from commands.options import (
     fail,
     open_localizer,
 )
+from commands.score_harvest import score_harvest
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(review.app)
+app.command()(score_harvest)
 
 
 class Heatmaps(StrEnum):

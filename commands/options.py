@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -63,6 +63,7 @@ def clear_errors() -> Iterator[None]:
         fail(str(error))
 
 
-def fail(message: str) -> Any:
+def fail(message: str) -> NoReturn:
+    """End the command with a sentence for a person."""
     typer.echo(f"cxr-localizer: {message}", err=True)
     sys.exit(2)

@@ -1,16 +1,18 @@
 """`cxr-localizer review`, `review-export`, `review-agreement`: people and mined boxes."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from commands.options import extra, fail
+
 if TYPE_CHECKING:
     from harvesting.dataset import Dataset
+    from harvesting.reopening import SourceReader
     from reviewing.agreement import Agreement
     from reviewing.decisions import Log
 
@@ -31,8 +33,8 @@ app = typer.Typer()
 def review(
     dataset: DatasetArgument,
     source: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the radiographs; by default where they were harvested."),
+        str | None,
+        typer.Option(help="Where the radiographs are now; by default where they were harvested."),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8100,
@@ -60,11 +62,9 @@ def review(
 
         if not is_loopback(host):
             if not open_to_all:
-                _fail(
-                    f"{host} is open to other machines, and a review asks for no key: say --open."
-                )
+                fail(f"{host} is open to other machines, and a review asks for no key: say --open.")
             typer.echo(f"Everyone who reaches {host} can see the radiographs and judge.", err=True)
-        desk = Desk.open(opened, log, _folder_reader(source or Path(opened.run.source)))
+        desk = Desk.open(opened, log, _reader(opened, source))
         serve(create_app(desk, host=host, reviewer=reviewer), host, port, _tell)
 
 
@@ -124,11 +124,9 @@ def _print(pairs: "list[Agreement]") -> None:
 @contextmanager
 def _opened(url: str, *, begin: bool = True) -> "Iterator[tuple[Dataset, Log]]":
     """A local data set and its log; what is wrong with either, in a sentence."""
-    try:
+    with extra("harvest"):
         from harvesting.dataset import Dataset
         from reviewing.decisions import REVIEWS, Log, local_folder
-    except ModuleNotFoundError as error:
-        _fail(f"This command needs {error.name}: pip install 'cxr-localizer[harvest]'.")
     try:
         folder = local_folder(url)
         dataset = Dataset.open(str(folder))
@@ -137,28 +135,19 @@ def _opened(url: str, *, begin: bool = True) -> "Iterator[tuple[Dataset, Log]]":
         with Log.open(folder, begin=begin) as log:
             yield dataset, log
     except ValueError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
-def _folder_reader(source: Path) -> Callable[[str], bytes]:
-    """Reads the files of a folder, and none beside it."""
-    if not source.is_dir():
-        _fail(f"{source} is no folder: say by --source where the radiographs are.")
-    root = source.resolve()
+def _reader(dataset: "Dataset", source: str | None) -> "SourceReader":
+    """Reads the radiographs of a data set, wherever they are now."""
+    from harvesting.reopening import SourceReader
+    from harvesting.sources import SourceRefused
 
-    def read(path: str) -> bytes:
-        file = (root / path).resolve()
-        if not file.is_relative_to(root):
-            raise FileNotFoundError(path)
-        return file.read_bytes()
-
-    return read
+    try:
+        return SourceReader.of(dataset, source)
+    except SourceRefused as error:
+        fail(f"{error} Say by --source where the radiographs are.")
 
 
 def _tell(address: str) -> None:
     typer.echo(f"Review at {address} (Ctrl-C ends it)")
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(f"cxr-localizer: {message}", err=True)
-    sys.exit(2)

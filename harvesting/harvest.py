@@ -13,20 +13,20 @@ from fsspec.spec import AbstractFileSystem
 from harvesting.attempts import clear
 from harvesting.counting import NOTHING, add, count_shard
 from harvesting.dataset import Dataset
+from harvesting.exports import write_exports
 from harvesting.identifiers import fingerprint
 from harvesting.items import Item, join
 from harvesting.labels import Labels, read_labels
 from harvesting.local import Engine
 from harvesting.plan import PLAN, Plan, Shard
+from harvesting.reopening import SourceReader
+from harvesting.report import write_report
 from harvesting.run import RUN, Counts, Mode, Model, Run
 from harvesting.shard import Done, Job
 from harvesting.sources import Source
 from harvesting.storage import sweep, write
 from localization import Compute, Localizer, ModelBundle, Policy
 from localization.session import Provider
-
-EXPORTS: tuple[Callable[[Dataset], object], ...] = ()
-"""What is written beside the rows once all of them are there, before a run is called finished."""
 
 SAVE_SECONDS = 10.0
 """A run that is cut forgets no more of its time than this."""
@@ -160,12 +160,17 @@ class Harvest:
         finished = self.run.model_copy(
             update={"counts": counts, "timings": session.timings(counts), "finished": True}
         )
-        for export in EXPORTS:
-            export(Dataset(self.files, self.root, finished))
+        self._export(Dataset(self.files, self.root, finished))
         clear(self.files, self.root)
         sweep(self.files, self.root)
         write_run(self.files, self.root, finished)
         return finished
+
+    def _export(self, dataset: Dataset) -> None:
+        """Write what others read, before the run is called finished."""
+        write_exports(dataset)
+        read = SourceReader(self.job.source, self.plan)
+        write_report(dataset, self.job.bundle.manifest, read)
 
     def _remaining(self) -> Iterator[Shard]:
         return (self.plan.shard(n) for n in range(self.plan.shards) if n not in self.complete)
@@ -248,6 +253,7 @@ def _describe(options: Options, mode: Mode, labels: Labels | None, plan: Plan) -
             version=manifest.version,
             precision=precision,
             sha256=manifest.files[manifest.graphs[precision]],
+            operating_points=manifest.operating_points,
         ),
         command=list(options.command),
         shards=plan.shards,

@@ -80,6 +80,13 @@ class Plan:
         """How many items have labels."""
         return int(len(self) - self.table["labels"].null_count)
 
+    def item(self, path: str) -> Item:
+        """The item of a row's path. Raises `FileNotFoundError` where there is none."""
+        row = self.table["path"].index(path).as_py()
+        if row < 0:
+            raise FileNotFoundError(path)
+        return _item(self.table.slice(row, 1).to_pylist()[0])
+
     def shard(self, number: int) -> Shard:
         """The items of one."""
         rows = self.table.slice(number * self.shard_size, self.shard_size).to_pylist()

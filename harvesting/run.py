@@ -21,6 +21,8 @@ class Model(BaseModel):
     precision: str
     sha256: str
     """Of the graph."""
+    operating_points: dict[str, float]
+    """The probability of each disease from which it counts as found."""
 
 
 class Counts(BaseModel):

@@ -57,7 +57,7 @@ SCHEMAS: dict[Table, pa.Schema] = {
             pa.field("path", pa.string(), nullable=False),
             pa.field("disease", pa.string(), nullable=False),
             ("probability", pa.float32()),
-            ("threshold", pa.float32()),
+            ("threshold", pa.float64()),
             ("labelled", pa.bool_()),
             ("boxes", pa.list_(_BOX)),
             ("heatmap", pa.binary()),
@@ -68,7 +68,7 @@ SCHEMAS: dict[Table, pa.Schema] = {
             pa.field("path", pa.string(), nullable=False),
             pa.field("disease", pa.string(), nullable=False),
             ("probability", pa.float32()),
-            ("threshold", pa.float32()),
+            ("threshold", pa.float64()),
             ("kind", pa.string()),
         ]
     ),

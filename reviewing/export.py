@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import fsspec
-from fsspec.spec import AbstractFileSystem
 
 from harvesting.dataset import Dataset
+from harvesting.exports import write_exports
+from harvesting.plan import PLAN
 from harvesting.rows import Rows
 from harvesting.run import RUN, Counts, Run
 from harvesting.storage import write, write_shard
-from localization import DISEASES
 from reviewing.decisions import COLUMNS, BoxId, Decision, Log, ReviewRefused, to_decision
 from reviewing.index import build_index
 from reviewing.reviewed import Unjudged, review
@@ -41,7 +41,7 @@ def export_reviewed(
     if files.exists(f"{root}/{RUN}"):
         raise ReviewRefused(f"{url} holds a data set: name a folder that is not there yet.")
     build_index(log, dataset)
-    thresholds = _thresholds(dataset)
+    thresholds = dataset.run.model.operating_points
     tally = _Tally()
     # One view of the log, however long this takes and whoever goes on reviewing.
     with log.transaction("DEFERRED") as database:
@@ -52,13 +52,11 @@ def export_reviewed(
             write_shard(files, root, shard, rows)
             tally.add(rows, verdicts)
     run = _run(dataset.run, tally, facts, command)
-    _write_other_formats(files, root)
+    # So that the reviewed radiographs, too, can be found again at their source.
+    write(files, f"{root}/{PLAN}", dataset.files.cat_file(f"{dataset.root}/{PLAN}"))
+    write_exports(Dataset(files, root, run))
     write(files, f"{root}/{RUN}", run.model_dump_json(indent=2).encode())
     return run
-
-
-def _write_other_formats(files: AbstractFileSystem, root: str) -> None:
-    """The place for COCO and CSV of the shards that are written: `harvesting.exports`."""
 
 
 @dataclass(slots=True)
@@ -129,16 +127,3 @@ def _decisions(database: sqlite3.Connection, shard: int) -> dict[BoxId, list[Dec
         decision = to_decision(row)
         by_box[decision.of].append(decision)
     return by_box
-
-
-def _thresholds(dataset: Dataset) -> dict[str, float]:
-    """The operating points, as far as the data set's rows tell them."""
-    known: dict[str, float] = {}
-    for shard in dataset.shards():
-        for finding in dataset.findings(shard):
-            known.setdefault(finding.disease, finding.threshold)
-        for disagreement in dataset.disagreements(shard):
-            known.setdefault(disagreement.disease, disagreement.threshold)
-        if len(known) == len(DISEASES):
-            break
-    return known

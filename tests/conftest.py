@@ -12,6 +12,8 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from onnx import TensorProto, helper, numpy_helper
 
+from harvesting.items import Item
+from harvesting.plan import Plan
 from harvesting.rows import Rows
 from harvesting.run import RUN, Counts, Mode, Model, Run
 from harvesting.storage import write_shard
@@ -50,7 +52,13 @@ def write_dataset(tmp_path: Path) -> Callable[..., Path]:
         run = Run(
             source=source,
             mode=mode,
-            model=Model(name="tiny", version="1.0.0", precision="fp32", sha256="0" * 64),
+            model=Model(
+                name="tiny",
+                version="1.0.0",
+                precision="fp32",
+                sha256="0" * 64,
+                operating_points=dict.fromkeys(DISEASES, 0.25),
+            ),
             command=["cxr-localizer", "harvest", source],
             shards=len(shards),
             files=len(radiographs),
@@ -66,6 +74,7 @@ def write_dataset(tmp_path: Path) -> Callable[..., Path]:
             timings={"seconds": 1.0, "radiographs_per_second": float(len(radiographs))},
             finished=True,
         )
+        Plan.of([Item(row.path) for row in radiographs], 1).write(files, str(folder))
         (folder / RUN).write_text(run.model_dump_json(indent=2))
         return folder
 

@@ -26,8 +26,8 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SETTINGS = {f"CXR_{name.upper()}" for name in Settings.model_fields}
 RADIOGRAPH = "RG1_UNCR.dcm"
-FOLDERS = ("benchmark", "client", "commands", "deploy", "docs", "localization", "models")
-FOLDERS += ("requirements", "scripts", "service", "tests", "training")
+FOLDERS = ("benchmark", "client", "commands", "deploy", "docs", "harvesting", "localization")
+FOLDERS += ("models", "requirements", "reviewing", "scripts", "service", "tests", "training")
 
 
 def _blocks(document: Path, language: str) -> list[str]:

@@ -9,23 +9,27 @@ from torch.nn import functional as F
 from training.recipe import AugmentationRecipe
 
 
-def augment(radiographs: Tensor, recipe: AugmentationRecipe, side: int) -> Tensor:
+def augment(radiographs: Tensor, recipe: AugmentationRecipe, side: int) -> tuple[Tensor, Tensor]:
     """Vary a batch and bring it to the network's input side.
 
     Args:
         radiographs: uint8 `[batch, 1, *, *]`.
+        recipe: how far.
         side: of the result, in pixels.
 
     Returns:
-        float `[batch, 1, side, side]` in [0, 1].
+        float `[batch, 1, side, side]` in [0, 1], and how each was moved: float `[batch, 2, 3]`, as
+        `affine_grid` takes it, from places in the result to places in the radiograph.
     """
     images = _blur(radiographs.float() / 255, recipe.blur)
-    images = _move(images, recipe, side)
-    return _change_tones(images, recipe)
+    motion = _draw_motion(images, recipe)
+    grid = F.affine_grid(motion, [len(images), 1, side, side], align_corners=False)
+    images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return _change_tones(images, recipe), motion
 
 
 def enlarge(radiographs: Tensor, side: int) -> Tensor:
-    """Bring a batch to the network's input side, unvaried; types and shapes as in `augment`."""
+    """Bring a batch to the network's input side, unvaried: float `[batch, 1, side, side]`."""
     return F.interpolate(
         radiographs.float() / 255, size=(side, side), mode="bilinear", align_corners=False
     )
@@ -43,7 +47,7 @@ def _blur(images: Tensor, share: float) -> Tensor:
     return torch.lerp(images, soft, amount[:, None, None, None])
 
 
-def _move(images: Tensor, recipe: AugmentationRecipe, side: int) -> Tensor:
+def _draw_motion(images: Tensor, recipe: AugmentationRecipe) -> Tensor:
     """Flip, rotate, scale and shift; what comes from beyond the border repeats the border."""
     angle = _uniform(images, -1, 1) * math.radians(recipe.rotation)
     scale = 1 + _uniform(images, -1, 1) * recipe.scale
@@ -57,9 +61,7 @@ def _move(images: Tensor, recipe: AugmentationRecipe, side: int) -> Tensor:
             [mirror * scale * angle.sin(), scale * angle.cos(), _uniform(images, -shift, shift)], 1
         ),
     ]
-    size = [len(images), 1, side, side]
-    grid = F.affine_grid(torch.stack(rows, 1), size, align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return torch.stack(rows, 1)
 
 
 def _change_tones(images: Tensor, recipe: AugmentationRecipe) -> Tensor:

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from localization import DISEASES, Radiograph, RadiographRefused
+from training.prior import Mined, MinedMasks
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ class ChestXray14:
     boxes: pd.DataFrame
     """Official boxes: `stem`, `patient`, `disease`, `x`, `y`, `width`, `height`, in pixels of the
     1024 x 1024 original."""
+    test_list: frozenset[str]
+    """All stems of the official test list, whether their images are here or not."""
 
     @classmethod
     def read(cls, folder: Path) -> "ChestXray14":
@@ -81,7 +84,7 @@ class ChestXray14:
             for official, patient in zip(split.loc[present], table["patient"], strict=True)
         ]
         table["native_side"] = _native_sides(folder, present)
-        return cls(table, missing, _boxes(folder))
+        return cls(table, missing, _boxes(folder), frozenset(split.index[split == "test"]))
 
     def part(self, part: Part) -> pd.DataFrame:
         """The rows of one part, in the order of the official list."""
@@ -203,6 +206,19 @@ class Batch:
     """float `[batch, 14]`, 0 or 1."""
     sources: Tensor
     """long `[batch]`, which native side; see `training.loss`."""
+    mined: Mined | None = None
+    """Where their diseases were mined, in training with a harvest."""
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on a device."""
+        return Batch(
+            self.radiographs.to(device, non_blocking=True),
+            self.labels.to(device, non_blocking=True),
+            self.sources.to(device, non_blocking=True),
+            None
+            if self.mined is None
+            else Mined(*(part.to(device, non_blocking=True) for part in self.mined)),
+        )
 
 
 class RadiographDataset(Dataset[Batch]):
@@ -211,8 +227,14 @@ class RadiographDataset(Dataset[Batch]):
     `sources` numbers the native sides of the whole data set: see `training.loss`.
     """
 
-    def __init__(self, table: pd.DataFrame, pixels: NDArray[np.uint8], sides: list[int]) -> None:
-        self.pixels = pixels
+    def __init__(
+        self,
+        table: pd.DataFrame,
+        pixels: NDArray[np.uint8],
+        sides: list[int],
+        mined: MinedMasks | None = None,
+    ) -> None:
+        self.pixels, self.mined = pixels, mined
         self.labels = torch.tensor(table[list(DISEASES)].to_numpy(np.float32))
         self.sources = torch.tensor([sides.index(side) for side in table["native_side"]])
 
@@ -225,4 +247,5 @@ class RadiographDataset(Dataset[Batch]):
     def __getitems__(self, rows: list[int]) -> Batch:
         order = np.asarray(rows)
         radiographs = torch.from_numpy(self.pixels[order])[:, None]
-        return Batch(radiographs, self.labels[order], self.sources[order])
+        mined = None if self.mined is None else self.mined.of(rows)
+        return Batch(radiographs, self.labels[order], self.sources[order], mined)

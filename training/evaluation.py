@@ -67,8 +67,10 @@ def evaluate(localizer: Localizer, data: ChestXray14, seed: int = 0) -> dict[str
     predictions = predict(localizer, table, {target.stem for target in targets})
     rows, columns = localizer.bundle.manifest.grid
     random = np.random.default_rng(seed)
+    by_model = shown_by(localizer.bundle, predictions)
     methods: dict[str, Callable[[Target], Shown]] = {
-        "model": shown_by(localizer.bundle, predictions),
+        "model": by_model,
+        "model's own cuts": lambda t: by_model(t).as_answered(),
         "random map": lambda t: show(random.random((rows, columns), np.float32)),
         "centred box": lambda t: CENTRED,
         "grid's upper bound": lambda t: show(coverage(t.boxes, rows, columns)),

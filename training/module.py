@@ -14,6 +14,7 @@ from training.loss import ClassBalancedLoss
 from training.mining import Step, conceal, draw_foils, mine_pairs
 from training.network import LocalizationNetwork
 from training.preservation import KnowledgePreservation, Responses
+from training.prior import move_masks, prior_loss
 from training.recipe import Recipe
 
 
@@ -65,13 +66,13 @@ class LocalizationModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one varied batch, whole or in quarters."""
-        images = augment(batch.radiographs, self.recipe.augmentation, self.input_side)
+        images, motion = augment(batch.radiographs, self.recipe.augmentation, self.input_side)
         tiled = self._draws_tiles()
         see = self.network.features_of_quarters if tiled else self.network.features
         features = see(images)
         maps = self.network.evidence(features)
         logits = self.network.pool(maps)
-        loss = self._log("tiled" if tiled else "whole", self.loss(logits, batch))
+        loss = self._log("tiled" if tiled else "whole", self.loss(logits, batch), images)
         loss = self.recipe.classification * loss
         pairs = batch.labels.nonzero()
         steps: list[Step] = []
@@ -80,10 +81,12 @@ class LocalizationModule(LightningModule):
             if recipe.foils:
                 pairs = torch.cat([pairs, draw_foils(batch.labels, pairs)])
             steps = mine_pairs(self.network, see, images, features, maps, pairs, recipe)
-            loss = loss + self._log("mining", self._mining_loss(steps, pairs, batch))
+            loss = loss + self._log("mining", self._mining_loss(steps, pairs, batch), images)
+        if self.recipe.harvest is not None:
+            loss = loss + self._log("prior", self._prior_loss(maps, motion, batch), images)
         if self.preservation is not None:
             known = self.preservation.respond(images, quarters=tiled)
-            loss = loss + self._log("preservation", self.preservation(logits, maps, known))
+            loss = loss + self._log("preservation", self.preservation(logits, maps, known), images)
             loss = loss + self._preservation_of_others(steps, pairs, images, known, tiled)
         return loss
 
@@ -102,6 +105,15 @@ class LocalizationModule(LightningModule):
         total = torch.stack(losses).mean() if losses else batch.labels.new_zeros(())
         return self.recipe.mining.weight * total / batch.labels.numel()
 
+    def _prior_loss(self, maps: Tensor, motion: Tensor, batch: Batch) -> Tensor:
+        """How much of each disease's evidence lies outside of where it was mined."""
+        assert self.recipe.harvest is not None
+        assert batch.mined is not None
+        pairs, masks = batch.mined
+        moved = move_masks(masks, motion[pairs[:, 0]], self.input_side)
+        loss = prior_loss(maps, pairs, moved, self.recipe.network.sharpness)
+        return self.recipe.harvest.weight * loss
+
     def _preservation_of_others(
         self, steps: list[Step], pairs: Tensor, images: Tensor, known: Responses, tiled: bool
     ) -> Tensor:
@@ -111,15 +123,23 @@ class LocalizationModule(LightningModule):
         if preservation is None or mining is None or preservation.recipe.hidden == 0:
             return nothing
         if not steps:
-            return self._log("preservation of others", nothing)
+            return self._log("preservation of others", nothing, images)
         rows, diseases = pairs.T
         see = preservation.see(quarters=tiled)
         hide = conceal(see, images[rows], known.features[rows], mining)
         kept = preservation.of_hidden(self.network, steps, diseases, hide)
-        return self._log("preservation of others", kept)
+        return self._log("preservation of others", kept, images)
 
-    def _log(self, name: str, loss: Tensor) -> Tensor:
-        self.log(f"loss/{name}", loss, prog_bar=True, on_step=True, on_epoch=True, sync_dist=True)
+    def _log(self, name: str, loss: Tensor, radiographs: Tensor) -> Tensor:
+        self.log(
+            f"loss/{name}",
+            loss,
+            prog_bar=True,
+            on_step=True,
+            on_epoch=True,
+            sync_dist=True,
+            batch_size=len(radiographs),
+        )
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

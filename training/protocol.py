@@ -4,7 +4,7 @@ What a method shows of a disease is scored against the official boxes.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,10 @@ class Shown:
     """As the method itself answers, by thresholds of its own."""
     scores: list[float]
     """Of the candidates; comparable between radiographs."""
+
+    def as_answered(self) -> "Shown":
+        """The candidates in place of the published protocol's boxes."""
+        return replace(self, boxes=self.candidates)
 
 
 @dataclass(frozen=True)

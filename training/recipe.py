@@ -87,6 +87,15 @@ class PreservationRecipe(Values):
     original's."""
 
 
+class HarvestRecipe(Values):
+    """A harvested data set as a localization prior; see `training.prior`."""
+
+    dataset: str
+    """Its folder or URL; of radiographs of the official training list alone."""
+    weight: float = Field(default=0.3, ge=0)
+    """Of the evidence that lies outside of the mined boxes, beside the classification loss."""
+
+
 class Recipe(Values):
     name: str
     side: int
@@ -117,6 +126,8 @@ class Recipe(Values):
     mining: MiningRecipe | None = None
     preservation: PreservationRecipe | None = None
     """Needs `start`: the original network."""
+    harvest: HarvestRecipe | None = None
+    """Needs log-sum-exp pooling, whose shares of a logit the prior weighs."""
     network: NetworkRecipe
     augmentation: AugmentationRecipe = AugmentationRecipe()
 
@@ -124,6 +135,12 @@ class Recipe(Values):
     def _preserves_something(self) -> "Recipe":
         if self.preservation is not None and self.start is None:
             raise ValueError("preservation needs `start`, the network that is to be preserved")
+        return self
+
+    @model_validator(mode="after")
+    def _pools_what_the_prior_weighs(self) -> "Recipe":
+        if self.harvest is not None and self.network.pooling != "log-sum-exp":
+            raise ValueError("harvest needs the network's `pooling` to be log-sum-exp")
         return self
 
     @classmethod

@@ -18,13 +18,10 @@ def print_report(figures: dict[str, Any], console: Console | None = None) -> Non
     console = console or Console(width=None if Console().is_terminal else 140)
     console.print(_classification(figures))
     for group, methods in figures["localization"].items():
-        for over in ("all boxes", "mean"):
-            for overlap, thresholds in OVERLAPS.items():
-                console.print(_methods(group, methods, over, overlap, thresholds))
-        console.print(_free_response(group, methods))
+        print_methods(group, methods, console)
     everyone = figures["localization"]["all patients"]
     for overlap, thresholds in OVERLAPS.items():
-        console.print(_diseases(overlap, thresholds, everyone["model"]))
+        console.print(_diseases("The model's", overlap, thresholds, everyone["model"]))
     console.print(_bounds(everyone["grid's upper bound"]))
     if figures["drift"]:
         console.print(_drift(figures["drift"]))
@@ -32,6 +29,33 @@ def print_report(figures: dict[str, Any], console: Console | None = None) -> Non
         "The test part that is scored here need not be a random sample of the official test "
         "list: see the model card before comparing."
     )
+
+
+def print_methods(group: str, methods: dict[str, Any], console: Console) -> None:
+    """Print what methods localize of a group of patients: `score_localization`'s, by method."""
+    for over in ("all boxes", "mean"):
+        for overlap, thresholds in OVERLAPS.items():
+            console.print(_methods(group, methods, over, overlap, thresholds))
+    console.print(_free_response(group, methods))
+
+
+def print_harvest(figures: dict[str, Any], console: Console | None = None) -> None:
+    """Print the tables of what `training.harvest_scores.score_harvest` returns."""
+    console = console or Console(width=None if Console().is_terminal else 140)
+    model, here = figures["model"], figures["radiographs"]
+    console.print(
+        f"Mined by {model['name']} {model['version']}: {here['harvested']} of the {here['boxed']} "
+        f"radiographs with official boxes that are here. Boxed and not mined: "
+        f"{figures['not_mined']}."
+    )
+    for group, methods in figures["localization"].items():
+        print_methods(group, methods, console)
+    mined = figures["localization"]["all patients"]["mined boxes"]
+    for overlap, thresholds in OVERLAPS.items():
+        console.print(_diseases("The mined boxes'", overlap, thresholds, mined))
+    for group, scores in figures["average precision"].items():
+        console.print(_average_precision(group, scores))
+    console.print("AP is the mean over IoU 0.5, 0.55, ... 0.95; the others are at one IoU each.")
 
 
 def record_figures(bundle: ModelBundle, figures: dict[str, Any]) -> None:
@@ -83,7 +107,7 @@ def _drift(indices: dict[str, float]) -> Table:
 def _methods(
     group: str, methods: dict[str, Any], over: str, overlap: str, thresholds: tuple[float, ...]
 ) -> Table:
-    boxes = methods["model"][over]["boxes"]
+    boxes = next(iter(methods.values()))[over]["boxes"]
     averaged = "over all boxes" if over == "all boxes" else "mean over the diseases"
     title = f"{group}, {boxes} boxes, {averaged}: Acc/AFP at T({overlap})"
     table = _table(title, "method", ["pointing", "mean IoU", *(f"T {t}" for t in thresholds)])
@@ -94,7 +118,7 @@ def _methods(
 
 def _free_response(group: str, methods: dict[str, Any]) -> Table:
     title = f"{group}, mean over the diseases: Acc at equal AFP, boxes by the model's own cuts"
-    curves = methods["model"]["mean"]["free response"]
+    curves = next(iter(methods.values()))["mean"]["free response"]
     columns = [f"T(IoU) {t}, AFP {afp}" for t, shares in curves.items() for afp in shares]
     table = _table(title, "method", columns)
     for name, scores in methods.items():
@@ -112,11 +136,22 @@ def _accuracy_afp(found: dict[str, float]) -> str:
     return f"{found['accuracy']:.3f}/{found['afp']:.2f}"
 
 
-def _diseases(overlap: str, thresholds: tuple[float, ...], scores: dict[str, Any]) -> Table:
+def _diseases(
+    whose: str, overlap: str, thresholds: tuple[float, ...], scores: dict[str, Any]
+) -> Table:
     columns = ["boxes", "pointing", "mean IoU", *(f"T {t}" for t in thresholds)]
-    table = _table(f"The model's Acc/AFP at T({overlap}), all patients", "disease", columns)
+    table = _table(f"{whose} Acc/AFP at T({overlap}), all patients", "disease", columns)
     for disease, score in scores.items():
         table.add_row(disease, str(score["boxes"]), *_row(score, overlap))
+    return table
+
+
+def _average_precision(group: str, scores: dict[str, Any]) -> Table:
+    figures = [name for name in scores["mean"] if name != "boxes"]
+    title = f"{group}: COCO's average precision of the mined boxes"
+    table = _table(title, "disease", ["boxes", *figures])
+    for disease, score in scores.items():
+        table.add_row(disease, str(score["boxes"]), *(f"{score[name]:.3f}" for name in figures))
     return table
 
 

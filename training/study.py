@@ -38,7 +38,7 @@ from training.protocol import (
     show,
 )
 from training.quantization import median_seconds
-from training.recipe import MiningRecipe, PreservationRecipe, Recipe, Values
+from training.recipe import HarvestRecipe, MiningRecipe, PreservationRecipe, Recipe, Values
 from training.study_plots import draw_contact_sheet, draw_curves
 from training.train import BEST, LAST, train
 
@@ -55,6 +55,7 @@ class Row(Values):
     mining: MiningRecipe | None = None
     preservation: PreservationRecipe | None = None
     """Its companions are named by their stage."""
+    harvest: HarvestRecipe | None = None
 
 
 class Study(Values):
@@ -96,6 +97,7 @@ class Study(Values):
                 "start": str(starts[row.stage]),
                 "mining": row.mining,
                 "preservation": preservation,
+                "harvest": row.harvest,
                 "network": network,
             }
         )

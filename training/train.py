@@ -13,20 +13,31 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader, DistributedSampler
 
-from training.dataset import Batch, ChestXray14, Part, RadiographDataset, cached_pixels
+from harvesting.dataset import Dataset
+from training.dataset import (
+    Batch,
+    ChestXray14,
+    Part,
+    RadiographDataset,
+    cached_pixels,
+)
+from training.harvest import read_masks
 from training.module import LocalizationModule
 from training.network import LocalizationNetwork
+from training.prior import MinedMasks
 from training.recipe import Recipe
 
 BEST = "best.ckpt"
 LAST = "last.ckpt"
 
 
-def open_part(data: ChestXray14, part: Part, side: int, cache: Path) -> RadiographDataset:
+def open_part(
+    data: ChestXray14, part: Part, side: int, cache: Path, mined: MinedMasks | None = None
+) -> RadiographDataset:
     """One part of the data set at a side, from the cache (made on first use)."""
     table = data.part(part)
     sides = sorted(data.table["native_side"].unique())
-    return RadiographDataset(table, cached_pixels(table, side, cache), sides)
+    return RadiographDataset(table, cached_pixels(table, side, cache), sides, mined)
 
 
 def batches(dataset: RadiographDataset, size: int) -> DataLoader[Batch]:
@@ -69,11 +80,7 @@ class ShuffledParts(LightningDataModule):
         self, batch: Batch, device: torch.device, dataloader_idx: int
     ) -> Batch:
         """Move a batch."""
-        return Batch(
-            batch.radiographs.to(device, non_blocking=True),
-            batch.labels.to(device, non_blocking=True),
-            batch.sources.to(device, non_blocking=True),
-        )
+        return batch.to(device)
 
 
 def train(
@@ -102,6 +109,8 @@ def train(
     Raises:
         FileNotFoundError: there is nothing to resume, or no checkpoint to start from.
         FileExistsError: the folder holds another run.
+        ValueError: the recipe's harvest is none that may be trained on; see
+            `training.harvest.read_masks`.
     """
     last = output / LAST
     if resume and not last.is_file():
@@ -109,7 +118,11 @@ def train(
     if last.exists() and not resume:
         raise FileExistsError(f"{last} is there: resume that run, or choose another folder.")
     seed_everything(recipe.seed, workers=True, verbose=False)
-    training = open_part(data, "training", recipe.side, cache)
+    mined = None
+    if recipe.harvest is not None:
+        harvested = Dataset.open(recipe.harvest.dataset)
+        mined = read_masks(harvested, data, data.part("training"))
+    training = open_part(data, "training", recipe.side, cache, mined)
     validation = open_part(data, "validation", recipe.side, cache)
     output.mkdir(parents=True, exist_ok=True)
     (output / "missing.txt").write_text("".join(f"{stem}\n" for stem in data.missing))

@@ -1,5 +1,6 @@
 """A study of tiny rows, and what chooses where heat maps are cut."""
 
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from localization.boxes import PUBLISHED_THRESHOLDS
 from training.box_thresholds import choose_box_thresholds
 from training.dataset import ChestXray14
 from training.heat import PLAIN
+from training.recipe import Recipe
 from training.study import Row, Study, centred_gaussian, run_study
 from training.study_report import describe
 
@@ -92,3 +94,20 @@ def test_a_gaussian_in_the_middle_is_in_the_middle() -> None:
     gaussian = centred_gaussian()
     assert gaussian[15:17, 15:17].min() == gaussian.max()
     assert gaussian[0].max() < gaussian[8].max() < gaussian[16].max()
+
+
+def test_the_rows_of_the_second_round_differ_in_their_prior_alone() -> None:
+    study = Study.load(Path(str(files("training") / "second-round.yaml")))
+    starts = {"shipped": Path("models/lite0-msa-am-kp/network.pth")}
+    recipes = [study.recipe(name, starts) for name in study.rows]
+    control, *priors = recipes
+    assert control.harvest is None
+    assert {recipe.start for recipe in recipes} == {str(starts["shipped"])}
+    for recipe in priors:
+        assert recipe.harvest is not None
+        assert recipe.harvest.weight > 0
+        alike = recipe.model_copy(update={"harvest": None, "name": control.name})
+        assert alike == control
+    [same] = [recipe for recipe in priors if recipe.harvest == Recipe.load("second-round").harvest]
+    ours = Recipe.load("second-round").model_copy(update={"name": same.name})
+    assert ours == same
