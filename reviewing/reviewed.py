@@ -16,8 +16,6 @@ Unjudged = Literal["drop", "keep"]
 """What becomes of boxes that nobody has judged. `drop`: they stay out, and so do radiographs none
 of whose boxes was judged. `keep`: they stay as they were mined."""
 
-_UNKNOWN = float("nan")
-
 
 def review(
     mined: Rows,
@@ -30,8 +28,8 @@ def review(
     Args:
         mined: the shard's rows.
         decisions: that stand about its boxes.
-        thresholds: operating points, as far as they are known, for boxes that are relabelled to a
-            disease that was not mined in their radiograph. Where unknown, they are NaN.
+        thresholds: operating points, for boxes that are relabelled to a
+            disease that was not mined in their radiograph.
         unjudged: see `Unjudged`.
 
     Returns:
@@ -102,7 +100,7 @@ def _new(
     assert radiograph.probabilities is not None  # it was localized
     nothing = np.zeros_like(decode_heatmap(other.heatmap))
     probability = radiograph.probabilities[DISEASES.index(disease)]
-    threshold = thresholds.get(disease, _UNKNOWN)
+    threshold = thresholds[disease]
     heatmap = encode_heatmap(Finding(disease, probability, threshold, nothing, (), nothing[None]))
     labelled = None if radiograph.labels is None else disease in radiograph.labels
     return FindingRow(radiograph.path, disease, probability, threshold, labelled, (), heatmap)
