@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from commands.main import app
 from harvesting.dataset import Dataset
+from harvesting.reopening import SourceReader
 from harvesting.rows import FindingRow, RadiographRow, Rows, encode_heatmap
 from localization import DISEASES, Box, Field, Finding
 from reviewing.decisions import REVIEWS, BoxId, Decision, Edges, Log
@@ -141,15 +142,12 @@ def test_a_source_that_is_no_folder_is_named(folder: Path, tmp_path: Path) -> No
     assert "--source" in output
 
 
-def test_files_beside_the_source_are_not_read(archive: Path) -> None:
-    from commands.review import _folder_reader
-
-    read = _folder_reader(archive)
+def test_what_was_not_harvested_is_not_read(folder: Path, archive: Path) -> None:
+    read = SourceReader.of(Dataset.open(str(folder)), str(archive))
     assert read("ward/a.png")
-    with pytest.raises(FileNotFoundError):
-        read("../secret.png")
-    with pytest.raises(FileNotFoundError):
-        read(str(archive.parent / "secret.png"))
+    for path in ("../secret.png", str(archive.parent / "secret.png")):
+        with pytest.raises(FileNotFoundError):
+            read(path)
 
 
 def test_the_reviewed_data_set_is_written_and_counted(folder: Path, tmp_path: Path) -> None:
