@@ -17,6 +17,9 @@ COLOURS = ((255, 249, 125), (80, 220, 80), (255, 160, 60), (80, 80, 255))
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
+SHORTEST_SIDE = 256
+"""Pixels of a picture's longer side, at least: on fewer, lines would hide what they surround."""
+
 OPACITY = 0.7
 """Of the heat where it is hottest."""
 
@@ -40,7 +43,7 @@ def draw_overlay(
             point, or the most probable one where none does.
 
     Returns:
-        A PNG, its longer side at most `picture.LONGEST_SIDE` pixels.
+        A PNG, its longer side `SHORTEST_SIDE` to `picture.LONGEST_SIDE` pixels.
     """
     _, encoded = cv2.imencode(".png", overlay_pixels(radiograph, localization, diseases))
     return encoded.tobytes()
@@ -64,7 +67,7 @@ def overlay_pixels(
         named: whether the names of the findings stand in the picture.
     """
     drawn = _findings(localization, diseases)
-    gray = to_picture(radiograph.pixels, longest_side)
+    gray = _enlarged(to_picture(radiograph.pixels, longest_side))
     scale = max(gray.shape) / max(radiograph.width, radiograph.height)
     canvas = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
     if drawn:
@@ -74,6 +77,15 @@ def overlay_pixels(
         if named:
             _draw_name(canvas, finding, line, colour)
     return canvas
+
+
+def _enlarged(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    scale = SHORTEST_SIDE / max(gray.shape)
+    if scale <= 1:
+        return gray
+    height, width = gray.shape
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
 
 def _findings(localization: Localization, diseases: Sequence[str] | None) -> list[Finding]:

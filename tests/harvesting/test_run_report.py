@@ -211,7 +211,7 @@ def test_contact_sheets_show_the_most_telling_findings(report: Callable[..., Pag
         assert [word for word in said if word.endswith(".png")] == expected
     assert "Mass 0.893 / 0.250 labelled 19.png" in page.sections["most-certain"]
     assert "not labelled, the model sees it; not mined" in page.sections["most-disputed"]
-    assert [picture.shape for picture in page.pictures] == [(64, 96, 3)] * 36
+    assert [picture.shape for picture in page.pictures] == [(171, 256, 3)] * 36
     # Coloured where there is a heat map; a dispute about what was not mined has none.
     colours = [int(np.ptp(picture.astype(int), axis=2).max()) for picture in page.pictures]
     assert min(colours[:24]) > 60
