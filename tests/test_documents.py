@@ -146,6 +146,7 @@ CHECKS = {
     ".venv-benchmark/bin/python": _check_module,
     "docker": _check_compose,
     "kubectl": _check_kubectl,
+    ".venv/bin/pip": _check_pip,
     "pip": _check_pip,
 }
 RUN_BELOW = {"cp", "curl", "echo"}
