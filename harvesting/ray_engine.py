@@ -31,7 +31,7 @@ os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 
 import ray
 import ray.data
-from ray.exceptions import RayError
+from ray.exceptions import GetTimeoutError, RayError
 
 from harvesting.attempts import begun, clear
 from harvesting.harvest import settle_compute
@@ -51,6 +51,9 @@ lost with a process or a node, and a shard may be what ends them."""
 MODEL_MEMORY = 1024**3
 """Bytes for which Ray makes room where it places a process that holds the model. As the other
 stages ask for none, Ray does not make one stage of two."""
+
+PLACE_SECONDS = 15 * 60
+"""How long a cluster may take to have a node for the model: it may have to start one."""
 
 Row = dict[str, Any]
 
@@ -88,7 +91,7 @@ def connected(address: str, *, cpus: int | None = None, memory: int | None = Non
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     stops = signal.getsignal(signal.SIGTERM)
     try:
-        context = ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **started)
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **started)
     except (ConnectionError, RayError, RuntimeError, ValueError) as error:
         ray.shutdown()
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -100,18 +103,33 @@ def connected(address: str, *, cpus: int | None = None, memory: int | None = Non
         # Ray takes the signal for itself.
         signal.signal(signal.SIGTERM, stops)
     try:
-        yield context.address_info["gcs_address"]
+        yield ray.get_runtime_context().gcs_address
     finally:
         ray.shutdown()
 
 
 def settle_on_ray(bundle: ModelBundle, provider: str) -> tuple[ModelBundle, Compute]:
-    """`settle_compute` where the model will run, which need not be here."""
-    gpu = provider in ("cuda", "tensorrt") or (
-        provider == "auto" and ray.cluster_resources().get("GPU", 0) > 0
-    )
+    """`settle_compute` where the model will run, which need not be here.
+
+    Raises:
+        ProviderUnavailable, BundleRefused: see there.
+        EngineFailed: Ray finds no place for it.
+    """
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    gpu = provider in ("cuda", "tensorrt") or (provider == "auto" and "GPU" in resources)
     settle = ray.remote(num_cpus=1, num_gpus=1 if gpu else 0)(_settle)
-    settled: tuple[ModelBundle, Compute] | Exception = ray.get(settle.remote(bundle, provider))
+    try:
+        settled = ray.get(settle.remote(bundle, provider), timeout=PLACE_SECONDS)
+    except GetTimeoutError as error:
+        raise EngineFailed(
+            f"Ray found no {'GPU' if gpu else 'core'} for the model within "
+            f"{PLACE_SECONDS / 60:.0f} minutes."
+        ) from error
+    except RayError as error:
+        raise EngineFailed(
+            f"Ray could not open the model ({type(error).__name__}): does every node have this "
+            "version of cxr-localizer?"
+        ) from error
     if isinstance(settled, Exception):
         raise settled
     return settled
@@ -166,25 +184,25 @@ def run_on_ray(
 
 def _stages(job: Job, rows: list[Row], workers: int | None) -> "ray.data.Dataset":
     # The graph goes to where it runs alone.
-    graphless = {"job": replace(job, bundle=replace(job.bundle, contents={}))}
+    graphless = replace(job, bundle=replace(job.bundle, contents={}))
     # A block is what a task takes, and does again where it is lost: one shard.
     planned = ray.data.from_items(rows, override_num_blocks=len(rows))
     planned.context.enable_progress_bars = False
     return (
-        planned.map(_prepare, fn_kwargs=graphless, num_cpus=1)
+        planned.map(partial(_prepare, job=graphless), num_cpus=1)
         .map(
-            _Inferring,
+            _Inferring,  # type: ignore[arg-type] # a class, whose actors are called
             fn_constructor_args=(job,),
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
             num_cpus=1,
             num_gpus=0 if job.compute.provider == "cpu" else 1,
             memory=MODEL_MEMORY,
         )
-        .map(_finish, fn_kwargs=graphless, num_cpus=1)
+        .map(partial(_finish, job=graphless), num_cpus=1)
     )
 
 
-def _prepare(row: Row, *, job: Job) -> Row:
+def _prepare(row: Row, job: Job) -> Row:
     def stage(shard: Shard) -> PreparedShard:
         files, root = fsspec.core.url_to_fs(job.out)
         if begun(files, root, shard.number) >= MOST_ATTEMPTS:
