@@ -14,6 +14,7 @@ import os
 import pickle
 import secrets
 import signal
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -91,8 +92,9 @@ def connected(address: str, *, cpus: int | None = None, memory: int | None = Non
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     stops = signal.getsignal(signal.SIGTERM)
     try:
+        _require_answer(address)
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **started)
-    except (ConnectionError, RayError, RuntimeError, ValueError) as error:
+    except (OSError, RayError, RuntimeError, ValueError) as error:
         ray.shutdown()
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise EngineFailed(
@@ -106,6 +108,14 @@ def connected(address: str, *, cpus: int | None = None, memory: int | None = Non
         yield ray.get_runtime_context().gcs_address
     finally:
         ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Ray itself would try for minutes, deaf to signals."""
+    host, colon, port = address.rpartition(":")
+    if colon:
+        with socket.create_connection((host, int(port)), timeout=10):
+            pass
 
 
 def settle_on_ray(bundle: ModelBundle, provider: str) -> tuple[ModelBundle, Compute]:
@@ -160,12 +170,12 @@ def run_on_ray(
     if isinstance(files, LocalFileSystem):
         # Processes of Ray have working directories of their own.
         job = replace(job, out=root)
-    rows = [{CELL: _pack(shard)} for shard in shards]
-    if not rows:
+    planned = _planned(shards)
+    if planned is None:
         return
     finished = False
     try:
-        for row in _stages(job, rows, workers).iter_rows():
+        for row in _stages(job, planned, workers).iter_rows():
             done = _unpack(row[CELL])
             if isinstance(done, RuntimeError):
                 raise done
@@ -182,11 +192,15 @@ def run_on_ray(
                 clear(files, root)
 
 
-def _stages(job: Job, rows: list[Row], workers: int | None) -> "ray.data.Dataset":
+def _planned(shards: Iterable[Shard]) -> "ray.data.Dataset | None":
+    rows = [{CELL: _pack(shard)} for shard in shards]
+    # A block is what a task takes, and does again where it is lost: one shard.
+    return ray.data.from_items(rows, override_num_blocks=len(rows)) if rows else None
+
+
+def _stages(job: Job, planned: "ray.data.Dataset", workers: int | None) -> "ray.data.Dataset":
     # The graph goes to where it runs alone.
     graphless = replace(job, bundle=replace(job.bundle, contents={}))
-    # A block is what a task takes, and does again where it is lost: one shard.
-    planned = ray.data.from_items(rows, override_num_blocks=len(rows))
     planned.context.enable_progress_bars = False
     return (
         planned.map(partial(_prepare, job=graphless), num_cpus=1)

@@ -229,6 +229,7 @@ def test_without_the_extra_it_says_what_to_install(
     ("options", "said"),
     [
         (["--engine", "ray", "--address", "ray://head:10001"], "--address auto"),
+        (["--engine", "ray", "--address", "127.0.0.1:1"], "Ray cannot be had at 127.0.0.1:1"),
         (["--address", "auto"], "--address is of --engine ray."),
     ],
 )
