@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from harvesting.local import Engine
     from harvesting.run import Run
     from harvesting.shard import Done
+    from localization import Compute, ModelBundle
+
+    Settle = Callable[[ModelBundle, str], tuple[ModelBundle, Compute]]
 
 
 class Mode(StrEnum):
@@ -34,9 +37,11 @@ class Mode(StrEnum):
 
 class EngineName(StrEnum):
     local = "local"
+    ray = "ray"
 
 
 def harvest(
+    context: typer.Context,
     source: Annotated[
         str,
         typer.Argument(
@@ -55,7 +60,16 @@ def harvest(
             "which is the default where labels are given."
         ),
     ] = None,
-    engine: Annotated[EngineName, typer.Option(help="What works on it.")] = EngineName.local,
+    engine: Annotated[
+        EngineName, typer.Option(help="What works on it: this machine, or Ray.")
+    ] = EngineName.local,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Of Ray: auto, the cluster of this machine, or host:port; without it, one is "
+            "started here for the run."
+        ),
+    ] = None,
     model: ModelOption = None,
     provider: ProviderOption = Provider.auto,
     gate: Annotated[
@@ -64,7 +78,11 @@ def harvest(
     ] = Gate.refuse,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes on a CPU, threads on a GPU; one for each core."),
+        typer.Option(
+            min=1,
+            help="Processes on a CPU, threads on a GPU; one for each core. Of Ray: processes that "
+            "hold the model, at most; as many as it finds work for.",
+        ),
     ] = None,
     batch_size: Annotated[
         int | None,
@@ -97,16 +115,17 @@ def harvest(
     from localization import BundleRefused, ModelBundle, ProviderUnavailable, shipped_bundle
 
     with extra("harvest"):
-        from harvesting.harvest import Harvest, Options, settle_compute
+        from harvesting.harvest import Harvest, Options
         from harvesting.identifiers import read_key
-        from harvesting.local import EngineFailed, cores, local_engine
+        from harvesting.local import EngineFailed
         from harvesting.processes import WorkFailed
 
+    if address is not None and engine is not EngineName.ray:
+        fail("--address is of --engine ray.")
     try:
-        bundle, compute = settle_compute(
-            ModelBundle.load(model or shipped_bundle()), provider.value
-        )
-    except (BundleRefused, ProviderUnavailable) as error:
+        settle, work = context.with_resource(_opened(engine, address, workers))
+        bundle, compute = settle(ModelBundle.load(model or shipped_bundle()), provider.value)
+    except (BundleRefused, EngineFailed, ProviderUnavailable) as error:
         fail(str(error))
     with clear_errors():
         options = Options(
@@ -131,13 +150,30 @@ def harvest(
         return
     try:
         with _stopped_by_sigterm():
-            _summarize(_work(begun, local_engine(workers or cores())), out)
+            _summarize(_work(begun, work), out)
     except (EngineFailed, WorkFailed, OSError) as error:
         typer.echo(f"cxr-localizer: {error}", err=True)
         raise typer.Exit(code=1) from error
     except KeyboardInterrupt:
         typer.echo("Stopped; the same command goes on from here.", err=True)
         raise typer.Exit(code=130) from None
+
+
+@contextmanager
+def _opened(
+    engine: EngineName, address: str | None, workers: int | None
+) -> "Iterator[tuple[Settle, Engine]]":
+    """What finds out where the model runs, and what works on shards."""
+    if engine is EngineName.local:
+        from harvesting.harvest import settle_compute
+        from harvesting.local import cores, local_engine
+
+        yield settle_compute, local_engine(workers or cores())
+        return
+    with extra("ray"):
+        from harvesting.ray_engine import LOCAL, connected, ray_engine, settle_on_ray
+    with connected(address or LOCAL):
+        yield settle_on_ray, ray_engine(workers)
 
 
 def _describe(begun: "Harvest") -> None:

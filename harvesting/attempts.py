@@ -15,13 +15,19 @@ ATTEMPTS = "attempts"
 @contextmanager
 def attempt(files: AbstractFileSystem, root: str, shard: int) -> Iterator[bool]:
     """Mark a shard while it is read; gives whether an earlier attempt did not end."""
-    mark = _mark(root, shard)
-    cut = bool(files.exists(mark))
-    if not cut:
-        write(files, mark, b"\n")
-    yield cut
+    earlier = begun(files, root, shard)
+    write(files, _mark(root, shard), b"\n" * (earlier + 1))
+    yield earlier > 0
     # Not where an exception leaves: the next attempt looks closer.
     forget(files, root, shard)
+
+
+def begun(files: AbstractFileSystem, root: str, shard: int) -> int:
+    """How many attempts at a shard were begun and did not end."""
+    try:
+        return int(files.size(_mark(root, shard)))
+    except FileNotFoundError:
+        return 0
 
 
 def forget(files: AbstractFileSystem, root: str, shard: int) -> None:
@@ -31,7 +37,7 @@ def forget(files: AbstractFileSystem, root: str, shard: int) -> None:
 
 
 def clear(files: AbstractFileSystem, root: str) -> None:
-    """Take all marks away, where all shards are written."""
+    """Take all marks away."""
     with suppress(FileNotFoundError):
         files.rm(join(root, ATTEMPTS), recursive=True)
 

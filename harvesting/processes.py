@@ -100,7 +100,7 @@ def _work(
         try:
             answer(work(task))
         except Exception as error:
-            answer(_Failure(_say(error)))
+            answer(_Failure(say(error)))
         finally:
             free.release()
 
@@ -115,10 +115,10 @@ def _work(
                 else:
                     Thread(target=do, args=(task,), daemon=True).start()
     except Exception as error:
-        answer(_Failure(_say(error)))
+        answer(_Failure(say(error)))
 
 
-def _say(error: Exception) -> str:
+def say(error: Exception) -> str:
     """An error's kind and place, what was noted on it, and the system's own words."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"

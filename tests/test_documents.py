@@ -118,10 +118,19 @@ def _check_module(words: list[str]) -> None:
 def _check_kubectl(words: list[str]) -> None:
     if "-k" in words:
         assert (ROOT / words[words.index("-k") + 1] / "kustomization.yaml").is_file()
+    elif "-f" in words:
+        assert (ROOT / words[words.index("-f") + 1]).is_file()
     else:
         (name,) = [word for word in words if word.startswith("cxr-localizer-")]
         deployment = (ROOT / "deploy/kubernetes/base/deployment.yaml").read_text()
         assert f"secretName: {name}\n" in deployment
+
+
+def _check_docker(words: list[str]) -> None:
+    if words[1] == "build":
+        assert (ROOT / words[words.index("--file") + 1]).is_file()
+    else:
+        _check_compose(words)
 
 
 def _check_compose(words: list[str]) -> None:
@@ -144,7 +153,7 @@ CHECKS = {
     "cxr-localizer": _check_own_command,
     ".venv/bin/cxr-localizer": _check_own_command,
     ".venv-benchmark/bin/python": _check_module,
-    "docker": _check_compose,
+    "docker": _check_docker,
     "kubectl": _check_kubectl,
     ".venv/bin/pip": _check_pip,
     "pip": _check_pip,

@@ -13,7 +13,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from harvesting.dataset import Dataset
 from harvesting.harvest import Harvest, Options, settle_compute
-from harvesting.local import local_engine
+from harvesting.local import Engine, local_engine
 from harvesting.shard import Done
 from localization import ModelBundle
 
@@ -45,14 +45,16 @@ def harvest(
     bundle: Path,
     report: Callable[[Done], None] = lambda done: None,
     files: LocalFileSystem | None = None,
+    engine: Engine | None = None,
     **more: Any,
 ) -> Dataset:
-    """Harvest by two processes; `files` read in place of the source's own file system."""
+    """Harvest, by two processes unless by another engine; `files` read in place of the source's
+    own file system."""
     begun = Harvest.open(options(source, out, bundle, **more))
     if files is not None:
         own = replace(begun.job.source, files=files)
         begun = replace(begun, job=replace(begun.job, source=own))
-    begun.work(local_engine(2), report)
+    begun.work(engine or local_engine(2), report)
     return Dataset.open(str(out))
 
 
