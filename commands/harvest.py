@@ -115,7 +115,7 @@ def harvest(
     from localization import BundleRefused, ModelBundle, ProviderUnavailable, shipped_bundle
 
     with extra("harvest"):
-        from harvesting.harvest import Harvest, Options
+        from harvesting.harvest import Harvest, Options, ReportFailed
         from harvesting.identifiers import read_key
         from harvesting.local import EngineFailed
         from harvesting.processes import WorkFailed
@@ -151,7 +151,7 @@ def harvest(
     try:
         with _stopped_by_sigterm():
             _summarize(_work(begun, work), out)
-    except (EngineFailed, WorkFailed, OSError) as error:
+    except (EngineFailed, ReportFailed, WorkFailed, OSError) as error:
         typer.echo(f"cxr-localizer: {error}", err=True)
         raise typer.Exit(code=1) from error
     except KeyboardInterrupt:

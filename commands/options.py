@@ -59,7 +59,8 @@ def clear_errors() -> Iterator[None]:
     """Show what was wrong with the input, not where the code met it."""
     try:
         yield
-    except (FileNotFoundError, FileExistsError, ValueError) as error:
+    # ImportError: fsspec names the package that a URL needs.
+    except (ImportError, OSError, ValueError) as error:
         fail(str(error))
 
 

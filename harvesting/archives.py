@@ -13,12 +13,27 @@ from typing import Any
 
 from fsspec.spec import AbstractFileSystem
 
-from harvesting.items import LARGEST, Item, ItemUnreadable, is_hidden, looks_like_radiograph
+from harvesting.items import (
+    LARGEST,
+    Item,
+    ItemUnreadable,
+    is_hidden,
+    looks_like_radiograph,
+    unicode_name,
+)
 
 TARS = {".tar": None, ".tar.gz": "gzip", ".tgz": "gzip", ".tar.bz2": "bz2", ".tar.xz": "xz"}
 """Suffixes of tars, and how each is compressed."""
 
-BROKEN = (EOFError, OSError, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
+BROKEN = (
+    EOFError,
+    OSError,
+    UnicodeDecodeError,  # of a name
+    lzma.LZMAError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 """What is raised of an archive that is not whole."""
 
 
@@ -41,15 +56,11 @@ def members(files: AbstractFileSystem, location: str, path: str) -> Iterator[Ite
     fault = None
     try:
         for name, offset, size in _entries(files, location):
-            name = name.removeprefix("./")
+            name = unicode_name(name.removeprefix("./"))
             if looks_like_radiograph(name.rpartition("/")[2]) and not is_hidden(name):
                 # Taken out first, so that it comes where its bytes are.
                 found.pop(name, None)
                 found[name] = Item(f"{path}/{name}", path, offset, size)
-    except FileNotFoundError:
-        # Named by a list: reading says that it is missing.
-        yield Item(path)
-        return
     except BROKEN as error:
         fault = f"The archive cannot be listed to its end ({type(error).__name__})."
     yield from found.values()

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.spec import AbstractFileSystem
 
+from harvesting.items import join
 from harvesting.rows import DisagreementRow, FindingRow, RadiographRow
-from harvesting.run import RUN, Run
+from harvesting.run import RUN, Run, read_run
 from harvesting.tables import Table, part, to_disagreements, to_findings, to_radiographs
 
 
@@ -35,7 +36,7 @@ class Dataset:
         """
         files, root = fsspec.core.url_to_fs(url)
         try:
-            run = Run.model_validate_json(files.cat_file(f"{root}/{RUN}"))
+            run = read_run(files, root)
         except FileNotFoundError as error:
             raise DatasetRefused(f"{url} holds no {RUN}: it is no harvested data set.") from error
         if not run.finished:
@@ -71,5 +72,5 @@ class Dataset:
 
     def _table(self, table: Table, shard: int, path: str | None = None) -> pa.Table:
         chosen = None if path is None else [("path", "=", path)]
-        with self.files.open(f"{self.root}/{part(table, shard)}", "rb") as file:
+        with self.files.open(join(self.root, part(table, shard)), "rb") as file:
             return pq.read_table(file, filters=chosen)

@@ -4,14 +4,13 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from time import monotonic
 from typing import Any, Self
 
 import fsspec
 from fsspec.spec import AbstractFileSystem
 
 from harvesting.attempts import clear
-from harvesting.counting import NOTHING, add, count_shard
+from harvesting.counting import add, count_shard
 from harvesting.dataset import Dataset
 from harvesting.exports import write_exports
 from harvesting.identifiers import fingerprint
@@ -19,23 +18,24 @@ from harvesting.items import Item, join
 from harvesting.labels import Labels, read_labels
 from harvesting.local import Engine
 from harvesting.plan import PLAN, Plan, Shard
+from harvesting.processes import say
 from harvesting.reopening import SourceReader
-from harvesting.report import write_report
-from harvesting.run import RUN, Counts, Mode, Model, Run
+from harvesting.report import REPORT, write_report
+from harvesting.run import Counts, Mode, Model, Run, read_run, write_run
 from harvesting.shard import Done, Job
+from harvesting.sitting import Sitting
 from harvesting.sources import Source
-from harvesting.storage import sweep, write
+from harvesting.storage import sweep
 from localization import Compute, Localizer, ModelBundle, Policy
 from localization.session import Provider
-
-SAVE_SECONDS = 10.0
-"""A run that is cut forgets no more of its time than this."""
-
-STAGES = ("prepare_seconds", "infer_seconds", "finish_seconds")
 
 
 class HarvestRefused(ValueError):
     """A harvest that cannot be begun or resumed; the message says why."""
+
+
+class ReportFailed(RuntimeError):
+    """A data set is finished, and its report could not be written; the message says where."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Harvest:
                 raise HarvestRefused(f"{options.source} holds no radiograph.")
             run = _describe(options, mode, labels, plan)
             return cls(job, run, plan, labels, files, root, False, frozenset())
-        if begun.finished:
+        if begun.finished and files.exists(join(root, REPORT)):
             raise HarvestRefused(f"{options.out} is finished: it holds {begun.files} files' rows.")
         plan = Plan.read(files, root, options.shard_size)
         _require_same(begun, _describe(options, mode, labels, plan))
@@ -144,69 +144,51 @@ class Harvest:
         """Work on what remains, then count, export and call it finished; gives what it became.
 
         A run that is cut at any moment goes on by the same steps.
+
+        Raises:
+            ReportFailed: all is done but the report, which comes last.
         """
+        if self.run.finished:
+            self._report(self.run)
+            return self.run
         if not self.resumed:
             self.plan.write(self.files, self.root)
             write_run(self.files, self.root, self.run)
-        session = _Session(self.files, self.root, self.run)
+        sitting = Sitting(self.files, self.root, self.run)
 
         def heard(done: Done) -> None:
-            session.hear(done)
+            sitting.hear(done)
             report(done)
 
-        engine(self.job, self._remaining(), heard)
+        try:
+            engine(self.job, self._remaining(), heard)
+        finally:
+            sitting.save()
         earlier = (count_shard(self.files, self.root, number) for number in self.complete)
-        counts = _total(earlier, session.counts)
+        counts = _total(earlier, sitting.counts)
         finished = self.run.model_copy(
-            update={"counts": counts, "timings": session.timings(counts), "finished": True}
+            update={"counts": counts, "timings": sitting.timings(counts), "finished": True}
         )
-        self._export(Dataset(self.files, self.root, finished))
+        write_exports(Dataset(self.files, self.root, finished))
         clear(self.files, self.root)
         sweep(self.files, self.root)
         write_run(self.files, self.root, finished)
+        self._report(finished)
         return finished
 
-    def _export(self, dataset: Dataset) -> None:
-        """Write what others read, before the run is called finished."""
-        write_exports(dataset)
+    def _report(self, run: Run) -> None:
+        """Write the report of a finished run: whatever is wrong with it, the rows can be used."""
         read = SourceReader(self.job.source, self.plan)
-        write_report(dataset, self.job.bundle.manifest, read)
+        try:
+            write_report(Dataset(self.files, self.root, run), self.job.bundle.manifest, read)
+        except Exception as error:
+            raise ReportFailed(
+                f"The data set is finished; its report could not be written ({say(error)}). The "
+                "same command tries that again."
+            ) from error
 
     def _remaining(self) -> Iterator[Shard]:
         return (self.plan.shard(n) for n in range(self.plan.shards) if n not in self.complete)
-
-
-def write_run(files: AbstractFileSystem, root: str, run: Run) -> None:
-    """Write `run.json`."""
-    write(files, join(root, RUN), run.model_dump_json(indent=2).encode() + b"\n")
-
-
-class _Session:
-    """One sitting of a run: what it has done, and how long it took, kept up to date on disk."""
-
-    def __init__(self, files: AbstractFileSystem, root: str, run: Run) -> None:
-        self._files, self._root, self._run = files, root, run
-        self._begun = self._saved = monotonic()
-        self._stages = dict.fromkeys(STAGES, 0.0)
-        self.counts = NOTHING
-
-    def hear(self, done: Done) -> None:
-        """A shard was written."""
-        self.counts = add(self.counts, done.counts)
-        for stage, seconds in zip(STAGES, done.seconds, strict=True):
-            self._stages[stage] += seconds
-        if monotonic() - self._saved > SAVE_SECONDS:
-            self._saved = monotonic()
-            run = self._run.model_copy(update={"timings": self.timings()})
-            write_run(self._files, self._root, run)
-
-    def timings(self, counts: Counts | None = None) -> dict[str, float]:
-        """Of all sessions; of the stages, the sum over all workers."""
-        now = {"seconds": monotonic() - self._begun, **self._stages}
-        total = {name: self._run.timings.get(name, 0.0) + more for name, more in now.items()}
-        if counts is not None:
-            total["radiographs_per_second"] = counts.radiographs / total["seconds"]
-        return {name: round(value, 3) for name, value in total.items()}
 
 
 def _mode(options: Options, labels: Labels | None) -> Mode:
@@ -264,7 +246,7 @@ def _describe(options: Options, mode: Mode, labels: Labels | None, plan: Plan) -
 
 def _begun(files: AbstractFileSystem, root: str) -> Run | None:
     try:
-        return Run.model_validate_json(files.cat_file(join(root, RUN)))
+        return read_run(files, root)
     except FileNotFoundError:
         return None
 
@@ -285,8 +267,8 @@ def _require_same(begun: Run, asked: Run) -> None:
         return {"source": run.source, "mode": run.mode, **model, **run.settings}
 
     before, now = settings(begun), settings(asked)
-    if different := [name for name in now if before.get(name) != now[name]]:
-        said = ", ".join(f"{name} ({before.get(name)}, now {now[name]})" for name in different)
+    if different := [name for name in before | now if before.get(name) != now.get(name)]:
+        said = ", ".join(f"{name} ({before.get(name)}, now {now.get(name)})" for name in different)
         raise HarvestRefused(f"The run was begun with another {said}: resume it with the same.")
 
 

@@ -1,6 +1,6 @@
 """Items: what a source lists, each of which becomes one row."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".jp2", ".j2k", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
@@ -35,6 +35,21 @@ class ItemUnreadable(Exception):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
+
+
+def in_unicode(item: Item) -> Item:
+    """An item whose name a table can hold: bytes of a file's name that are no UTF-8 are written as
+    `\\xff`, by which the file cannot be found again."""
+    path = unicode_name(item.path)
+    if path == item.path:
+        return item
+    fault = item.fault or "Its name is not UTF-8: rename it."
+    return replace(item, path=path, archive=None, offset=None, fault=fault)
+
+
+def unicode_name(name: str) -> str:
+    """A name in which bytes that are no UTF-8 are written as `\\xff`."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def looks_like_radiograph(name: str) -> bool:

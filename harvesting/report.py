@@ -10,6 +10,7 @@ from markupsafe import Markup
 from harvesting.contact_sheet import Frame, Read, frame, printable, spaced
 from harvesting.dataset import Dataset
 from harvesting.histogram import HEIGHT, WIDTH, Histogram, histogram
+from harvesting.items import join
 from harvesting.run import Run
 from harvesting.storage import write_stream
 from harvesting.tally import Best, Pick, Tally
@@ -103,7 +104,7 @@ def write_report(dataset: Dataset, manifest: Manifest, read: Read) -> None:
         sheets=_sheets(tally, read),
         chart=(WIDTH, HEIGHT),
     )
-    write_stream(dataset.files, f"{dataset.root}/{REPORT}", (piece.encode() for piece in page))
+    write_stream(dataset.files, join(dataset.root, REPORT), (piece.encode() for piece in page))
 
 
 def _row(tally: Tally, manifest: Manifest, index: int) -> Row:

@@ -2,7 +2,11 @@
 
 from typing import Any, Literal
 
+from fsspec.spec import AbstractFileSystem
 from pydantic import BaseModel, ConfigDict
+
+from harvesting.items import join
+from harvesting.storage import write
 
 RUN = "run.json"
 
@@ -60,3 +64,13 @@ class Run(BaseModel):
     timings: dict[str, float] = {}
     """Seconds, and radiographs per second; summed over the sessions of a run that was cut."""
     finished: bool = False
+
+
+def read_run(files: AbstractFileSystem, root: str) -> Run:
+    """The `run.json` of a data set. Raises `FileNotFoundError` where there is none."""
+    return Run.model_validate_json(files.cat_file(join(root, RUN)))
+
+
+def write_run(files: AbstractFileSystem, root: str, run: Run) -> None:
+    """Write `run.json`; it replaces the one before."""
+    write(files, join(root, RUN), run.model_dump_json(indent=2).encode() + b"\n")

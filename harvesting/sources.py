@@ -16,6 +16,7 @@ from harvesting.items import (
     SUFFIXES,
     Item,
     ItemUnreadable,
+    in_unicode,
     is_hidden,
     join,
     looks_like_radiograph,
@@ -67,13 +68,16 @@ class Source:
         Raises:
             SourceRefused: a list that holds no paths.
         """
+        return map(in_unicode, self._found())
+
+    def _found(self) -> Iterator[Item]:
         if self.kind == "folder":
             return self._walk(self.target)
         if self.kind == "pattern":
             return self._matches()
         if self.kind == "list":
             return self._listed()
-        return self._expand(self._within(self.target), self.files.size(self.target))
+        return self._expand(self._within(self.target), None)
 
     def _walk(self, folder: str) -> Iterator[Item]:
         try:
@@ -92,22 +96,22 @@ class Source:
             yield from self._walk(location)
         # A link to a file is as the file. One to a folder, which may lead around, is not followed.
         elif (is_archive(name) or looks_like_radiograph(name)) and not self._leads_away(entry):
-            yield from self._expand(self._within(location), entry["size"])
+            yield from self._expand(self._within(location), _size(entry))
 
     def _leads_away(self, entry: dict[str, Any]) -> bool:
         return bool(entry.get("islink")) and bool(self.files.isdir(entry["name"]))
 
     def _matches(self) -> Iterator[Item]:
-        for location in sorted(self.files.glob(self.target)):
+        for location, entry in sorted(self.files.glob(self.target, detail=True).items()):
             path = self._within(location)
             if is_hidden(path):
                 continue
-            if self.files.isdir(location):
+            if entry["type"] != "file" and self.files.isdir(location):
                 # `**` names a folder and what is in it.
                 if "**" not in self.target:
                     yield from self._walk(location)
             else:
-                yield from self._expand(path, self.files.size(location))
+                yield from self._expand(path, _size(entry))
 
     def _listed(self) -> Iterator[Item]:
         with self.files.open(self.target, "rb") as file:
@@ -127,12 +131,15 @@ class Source:
                     yield from self._expand(path, None)
 
     def _expand(self, path: str, size: int | None) -> Iterator[Item]:
-        """A file, or the members of an archive."""
-        if not is_archive(path):
-            yield Item(path, size=size)
-            return
-        files, location = self.locate(path)
-        yield from members(files, location, path)
+        """A file, or the members of an archive. Without a size it may be anything, or nothing,
+        which is found out when it is read."""
+        if is_archive(path):
+            files, location = self.locate(path)
+            # A pipe would be waited for, for ever.
+            if size is not None or files.isfile(location):
+                yield from members(files, location, path)
+                return
+        yield Item(path, size=size)
 
     def _within(self, location: str) -> str:
         return location.removeprefix(self.root).lstrip("/")
@@ -206,6 +213,11 @@ def _check_size(size: int | None) -> None:
         raise ItemUnreadable(
             "too-large", f"The file has {size} bytes, more than the {LARGEST} that are read."
         )
+
+
+def _size(entry: dict[str, Any]) -> int | None:
+    """Of a listed file; of links, pipes and devices None."""
+    return int(entry["size"]) if entry["type"] == "file" else None
 
 
 def _fixed_part(pattern: str) -> str:

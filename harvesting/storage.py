@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractFileSystem
 
+from harvesting.items import join
 from harvesting.rows import Rows
 from harvesting.tables import TABLES, Table, part, to_tables
 
@@ -56,7 +57,7 @@ def write_shard(
     """Write a shard's tables; the radiographs, which say that it is complete, last."""
     tables = to_tables(rows)
     for name in TABLES:
-        write(files, f"{root}/{part(name, shard)}", _parquet(tables[name]))
+        write(files, join(root, part(name, shard)), _parquet(tables[name]))
     return tables
 
 

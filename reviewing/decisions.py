@@ -139,20 +139,15 @@ class Log:
         """Open a folder's log; where there is none it begins.
 
         Raises:
-            ReviewRefused: there is none, and it is not to ``begin`` here.
+            ReviewRefused: there is none, and it is not to ``begin`` here; or it is no log that
+                can be read and written.
         """
         if not begin and not (folder / REVIEWS).exists():
             raise ReviewRefused(f"{folder} holds no {REVIEWS}: nobody has reviewed it yet.")
-        database = sqlite3.connect(
-            folder / REVIEWS,
-            timeout=WAITING_SECONDS,
-            isolation_level=None,  # transactions begin where the code says so
-            check_same_thread=False,
-        )
-        _log_ahead(database)
-        database.execute("PRAGMA synchronous = FULL")  # outlives a failing power supply
-        database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-        return cls(database)
+        try:
+            return cls(_connect(folder / REVIEWS))
+        except sqlite3.Error as error:
+            raise ReviewRefused(f"{folder / REVIEWS} cannot be opened: {error}.") from error
 
     def close(self) -> None:
         """Close it; it is not used any more."""
@@ -207,6 +202,19 @@ class Log:
                 database.execute("ROLLBACK")
                 raise
             database.execute("COMMIT")
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(
+        file,
+        timeout=WAITING_SECONDS,
+        isolation_level=None,  # transactions begin where the code says so
+        check_same_thread=False,
+    )
+    _log_ahead(database)
+    database.execute("PRAGMA synchronous = FULL")  # outlives a failing power supply
+    database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+    return database
 
 
 def _log_ahead(database: sqlite3.Connection) -> None:

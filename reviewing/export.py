@@ -9,9 +9,10 @@ import fsspec
 
 from harvesting.dataset import Dataset
 from harvesting.exports import write_exports
+from harvesting.items import join
 from harvesting.plan import PLAN
 from harvesting.rows import Rows
-from harvesting.run import RUN, Counts, Run
+from harvesting.run import RUN, Counts, Run, write_run
 from harvesting.storage import write, write_shard
 from reviewing.decisions import COLUMNS, BoxId, Decision, Log, ReviewRefused, to_decision
 from reviewing.index import build_index
@@ -38,7 +39,7 @@ def export_reviewed(
         ReviewRefused: there is a data set already, or the log is of another harvest.
     """
     files, root = fsspec.core.url_to_fs(url)
-    if files.exists(f"{root}/{RUN}"):
+    if files.exists(join(root, RUN)):
         raise ReviewRefused(f"{url} holds a data set: name a folder that is not there yet.")
     build_index(log, dataset)
     thresholds = dataset.run.model.operating_points
@@ -53,9 +54,9 @@ def export_reviewed(
             tally.add(rows, verdicts)
     run = _run(dataset.run, tally, facts, command)
     # So that the reviewed radiographs, too, can be found again at their source.
-    write(files, f"{root}/{PLAN}", dataset.files.cat_file(f"{dataset.root}/{PLAN}"))
+    write(files, join(root, PLAN), dataset.files.cat_file(join(dataset.root, PLAN)))
     write_exports(Dataset(files, root, run))
-    write(files, f"{root}/{RUN}", run.model_dump_json(indent=2).encode())
+    write_run(files, root, run)
     return run
 
 

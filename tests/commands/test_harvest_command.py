@@ -160,6 +160,18 @@ def test_a_run_says_its_command_and_timings(
     assert json.loads((tmp_path / "out" / RUN).read_text())["finished"]
 
 
+def test_a_url_whose_package_is_missing_names_it(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    out = str(tmp_path / "out")
+    result = CliRunner().invoke(
+        app, ["harvest", "s3://archive", "--out", out, "--model", str(tiny_bundle)]
+    )
+    assert result.exit_code == 2
+    assert "Install s3fs to access S3" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

@@ -181,3 +181,11 @@ def test_before_anyone_has_reviewed_it_that_is_said(
     assert code == 2
     assert "nobody has reviewed" in output
     assert not (folder / REVIEWS).exists()
+
+
+@pytest.mark.parametrize("command", ["review", "review-agreement"])
+def test_a_log_that_cannot_be_opened_is_said_in_a_sentence(folder: Path, command: str) -> None:
+    (folder / REVIEWS).write_text("no database, whatever its name says" * 100)
+    code, output = run(command, folder)
+    assert code == 2
+    assert f"{REVIEWS} cannot be opened: file is not a database." in output.replace("\n", "")

@@ -1,10 +1,12 @@
 """A harvest's rows: modes, labels, failures, identifiers; what may be resumed and what may not."""
 
+import base64
 import hashlib
 import hmac
 import os
 import shutil
 import signal
+from dataclasses import asdict
 from multiprocessing import active_children
 from pathlib import Path
 
@@ -22,12 +24,21 @@ from harvest_helpers import (
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
-from harvesting.harvest import Harvest, HarvestRefused
+from harvesting.dataset import Dataset, DatasetRefused
+from harvesting.harvest import Harvest, HarvestRefused, ReportFailed
 from harvesting.processes import WorkFailed
 from harvesting.rows import NOBODY, decode_heatmap
 from harvesting.run import RUN
 from harvesting.shard import REASONS, Done
-from localization import DISEASES, Compute, Localizer, ModelBundle, Radiograph, to_answer
+from localization import (
+    DISEASES,
+    Compute,
+    Localizer,
+    ModelBundle,
+    Radiograph,
+    shipped_bundle,
+    to_answer,
+)
 from localization.refusal import REASONS as REFUSALS
 
 KEY = b"0123456789abcdef0123456789abcdef"
@@ -70,6 +81,31 @@ def test_open_mines_what_reaches_its_operating_point(archive: Path, tiny_bundle:
     )
     assert (localized.width, localized.height, localized.format) == (64, 64, "PNG")
     assert localized.patient == NOBODY
+
+
+def test_the_shipped_model_gives_a_harvest_what_the_service_answers(tmp_path: Path) -> None:
+    chest = Path(get_testdata_file("RG1_UNCR.dcm", download=False) or "")
+    (tmp_path / "archive").mkdir()
+    shutil.copy(chest, tmp_path / "archive")
+    # In a batch of its own: quantized values depend on what shares a batch.
+    found = harvest(tmp_path / "archive", tmp_path / "out", shipped_bundle(), batch=1)
+    localizer = Localizer(ModelBundle.load(shipped_bundle()), Compute("cpu"))
+    assert found.run.model.precision == localizer.precision
+    answer = to_answer(localizer.localize(Radiograph.read(chest.read_bytes())), id="x")
+    [radiograph] = rows(found)["radiographs"]
+    answered = {finding["disease"]: finding for finding in answer["findings"]}
+    assert [round(p, 6) for p in radiograph.probabilities] == [
+        answered[disease]["probability"] for disease in DISEASES
+    ]
+    mined = rows(found)["findings"]
+    assert {row.disease for row in mined} == {d for d in DISEASES if answered[d]["positive"]}
+    for row in mined:
+        boxes = [
+            {name: round(v, 4 if name == "score" else 1) for name, v in asdict(box).items()}
+            for box in row.boxes
+        ]
+        assert boxes == answered[row.disease]["boxes"] != []
+        assert base64.b64encode(row.heatmap).decode() == answered[row.disease]["heatmap"]["data"]
 
 
 def test_labelled_mines_the_labelled_diseases_whatever_the_probability(
@@ -247,7 +283,8 @@ def test_a_run_is_resumed_only_as_it_began(
         begun.work(interrupted, lambda done: None)
     with pytest.raises(HarvestRefused, match=said):
         Harvest.open(options(archive, out, tiny_bundle, **changed))
-    assert Harvest.open(options(archive, out, tiny_bundle)).run == begun.run
+    resumed = Harvest.open(options(archive, out, tiny_bundle)).run
+    assert resumed.model_copy(update={"timings": {}}) == begun.run
 
 
 def interrupted(*_: object) -> None:
@@ -279,6 +316,41 @@ def test_a_finished_data_set_and_a_folder_of_other_files_are_left_alone(
     assert (tmp_path / "out" / RUN).read_bytes() == before
     with pytest.raises(HarvestRefused, match="other files"):
         harvest(archive, archive, tiny_bundle)
+
+
+def test_a_run_that_is_cut_while_it_exports_exports_again(
+    archive: Path, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as cut, pytest.raises(KeyboardInterrupt):
+        cut.setattr("harvesting.harvest.write_exports", interrupted)
+        harvest(archive, tmp_path / "out", tiny_bundle)
+    with pytest.raises(DatasetRefused, match="not finished"):
+        Dataset.open(str(tmp_path / "out"))
+    assert not (tmp_path / "out/coco.json").exists()
+    harvest(archive, tmp_path / "out", tiny_bundle)
+    for name in ("coco.json", "boxes.csv", "report.html"):
+        assert (tmp_path / "out" / name).stat().st_size
+
+
+def test_a_report_that_fails_costs_no_row_and_is_written_by_the_same_command(
+    archive: Path, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(*_: object) -> None:
+        raise ZeroDivisionError("a message that may quote a patient")
+
+    with monkeypatch.context() as faulty, pytest.raises(ReportFailed) as failed:
+        faulty.setattr("harvesting.harvest.write_report", fault)
+        harvest(archive, tmp_path / "out", tiny_bundle)
+    assert "ZeroDivisionError in test_harvest.py" in str(failed.value)
+    assert "patient" not in str(failed.value)
+    found = Dataset.open(str(tmp_path / "out"))
+    assert len(rows(found)["radiographs"]) == 3
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "out").rglob("*.*")}
+    harvest(archive, tmp_path / "out", tiny_bundle)
+    assert b"<html" in (tmp_path / "out/report.html").read_bytes()
+    assert before == {file: file.stat().st_mtime_ns for file in before}
+    with pytest.raises(HarvestRefused, match="is finished"):
+        harvest(archive, tmp_path / "out", tiny_bundle)
 
 
 def test_labelled_without_labels_and_an_empty_archive_are_refused(

@@ -1,6 +1,7 @@
 """What a source lists, in which order, and the bytes of each."""
 
 import io
+import os
 import pickle
 import tarfile
 import zipfile
@@ -11,6 +12,7 @@ import fsspec
 import pytest
 
 from harvesting.items import LARGEST, Item, ItemUnreadable
+from harvesting.plan import Plan
 from harvesting.sources import Reader, Source, SourceRefused
 
 FILES = {"b.png": b"b", "a.jpg": b"a", "sub/c.dcm": b"c", "sub/deep/1.2.840.113": b"d"}
@@ -238,6 +240,53 @@ def test_a_file_that_may_not_be_read_is_unreadable(tmp_path: Path) -> None:
     (tmp_path / "x.png").mkdir()
     with pytest.raises(ItemUnreadable, match="Is a directory"):
         reader.read(Item("x.png", size=1))
+
+
+def test_a_pipe_is_not_waited_for(folder: Path) -> None:
+    for name in ("pipe.png", "pipe.tar"):
+        os.mkfifo(folder / name)
+    (folder / "linked.tar").symlink_to(folder / "pipe.tar")
+    (folder / "list.csv").write_text("path\npipe.png\npipe.tar\n")
+    named = {"pipe.png": "unreadable", "pipe.tar": "unreadable"}
+    assert fault(folder) == {**named, "linked.tar": "unreadable"}
+    assert fault(folder / "pipe.*") == named
+    assert fault(folder / "list.csv") == named
+    assert fault(folder / "pipe.tar") == {"pipe.tar": "unreadable"}
+
+
+def test_a_link_to_an_archive_is_as_the_archive(folder: Path, tmp_path: Path) -> None:
+    write_zip(tmp_path / "m.zip", [("x.png", b"x")])
+    (folder / "linked.zip").symlink_to(tmp_path / "m.zip")
+    assert read(folder)["linked.zip/x.png"] == b"x"
+
+
+def test_a_name_that_is_not_utf_8_is_a_row_and_stops_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "old"
+    for name in (b"M\xfcller.dcm", b"\xe9t\xe9/1.dcm", b"\xe9.tar", b"good.png"):
+        file = Path(os.fsdecode(os.fsencode(folder) + b"/" + name))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"x")
+    with tarfile.open(
+        folder / "m.tar", "w:", format=tarfile.GNU_FORMAT, encoding="latin-1"
+    ) as archive:
+        about = tarfile.TarInfo("caf\xe9.png")
+        about.size = 1
+        archive.addfile(about, io.BytesIO(b"c"))
+    write_tar(Path(os.fsdecode(os.fsencode(folder) + b"/\xe9.tar")), "w:", [("x.png", b"x")])
+    source, refused = Source.open(str(folder)), {}
+    plan = Plan.of(source.items(), 10).shard(0).items
+    reader = Reader(source)
+    for item in plan:
+        try:
+            assert reader.read(item) in (b"x", b"c")
+        except ItemUnreadable as error:
+            refused[item.path] = str(error)
+    reader.close()
+    assert {item.path for item in plan} - set(refused) == {"good.png", r"m.tar/caf\xe9.png"}
+    assert refused == dict.fromkeys(
+        (r"M\xfcller.dcm", r"\xe9t\xe9/1.dcm", r"\xe9.tar/x.png"),
+        "Its name is not UTF-8: rename it.",
+    )
 
 
 def test_one_file_is_a_source(folder: Path) -> None:
