@@ -321,9 +321,10 @@ def test_a_finished_data_set_and_a_folder_of_other_files_are_left_alone(
 def test_a_run_that_is_cut_while_it_exports_exports_again(
     archive: Path, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as cut, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as cut:
         cut.setattr("harvesting.harvest.write_exports", interrupted)
-        harvest(archive, tmp_path / "out", tiny_bundle)
+        with pytest.raises(KeyboardInterrupt):
+            harvest(archive, tmp_path / "out", tiny_bundle)
     with pytest.raises(DatasetRefused, match="not finished"):
         Dataset.open(str(tmp_path / "out"))
     assert not (tmp_path / "out/coco.json").exists()
@@ -338,9 +339,10 @@ def test_a_report_that_fails_costs_no_row_and_is_written_by_the_same_command(
     def fault(*_: object) -> None:
         raise ZeroDivisionError("a message that may quote a patient")
 
-    with monkeypatch.context() as faulty, pytest.raises(ReportFailed) as failed:
+    with monkeypatch.context() as faulty:
         faulty.setattr("harvesting.harvest.write_report", fault)
-        harvest(archive, tmp_path / "out", tiny_bundle)
+        with pytest.raises(ReportFailed) as failed:
+            harvest(archive, tmp_path / "out", tiny_bundle)
     assert "ZeroDivisionError in test_harvest.py" in str(failed.value)
     assert "patient" not in str(failed.value)
     found = Dataset.open(str(tmp_path / "out"))
