@@ -37,7 +37,9 @@ def review(
         typer.Option(help="Where the radiographs are now; by default where they were harvested."),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8100,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = 8100,
     open_to_all: Annotated[
         bool,
         typer.Option(

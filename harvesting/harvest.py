@@ -100,8 +100,8 @@ class Harvest:
         Raises:
             HarvestRefused: the run is finished or was begun with other options, or other files
                 are there, or the options contradict each other.
-            SourceRefused, LabelsRefused: see there.
-            FileNotFoundError: there are no such labels.
+            SourceRefused, LabelsRefused, TableRefused: see there.
+            OSError: the labels, or the data set's folder, cannot be read.
         """
         files, root = fsspec.core.url_to_fs(options.out)
         labels = read_labels(options.labels) if options.labels is not None else None
@@ -123,6 +123,11 @@ class Harvest:
             plan = Plan.of(_labelled(_chosen(source.items(), options), labels), options.shard_size)
             if not len(plan):
                 raise HarvestRefused(f"{options.source} holds no radiograph.")
+            if mode == "labelled" and not plan.labelled:
+                raise HarvestRefused(
+                    f"{options.labels} names none of the {len(plan)} files, so in the labelled "
+                    "mode nothing would be mined."
+                )
             run = _describe(options, mode, labels, plan)
             return cls(job, run, plan, labels, files, root, False, frozenset())
         if begun.finished and files.exists(join(root, REPORT)):

@@ -5,7 +5,6 @@ Two forms, told apart by their header: ChestX-ray14's `Data_Entry_2017` (`Image 
 for each disease, blank or -1 where nothing is known.
 """
 
-import csv
 import hashlib
 import io
 from collections import defaultdict
@@ -16,6 +15,7 @@ from typing import NamedTuple
 import fsspec
 
 from harvesting.items import SUFFIXES, suffix_of
+from harvesting.table import csv_lines
 from localization import DISEASES
 
 NO_FINDING = "No Finding"
@@ -76,11 +76,12 @@ def read_labels(url: str) -> Labels:
 
     Raises:
         LabelsRefused: it has neither form, or names a disease that there is not.
+        TableRefused: it is no CSV.
         FileNotFoundError: it is not there.
     """
     with fsspec.open(url, "rb") as file:
         content = file.read()
-    lines = csv.reader(io.StringIO(content.decode("utf-8-sig")))
+    lines = csv_lines(io.BytesIO(content), url)
     header = [name.strip() for name in next(lines, [])]
     name, diseases, unused = _form(header, url)
     by_stem: dict[str, list[_Line]] = defaultdict(list)

@@ -1,7 +1,5 @@
 """Sources: what a harvest reads, as an ordered list of items, and the bytes of each."""
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from threading import Lock
@@ -22,6 +20,7 @@ from harvesting.items import (
     looks_like_radiograph,
     suffix_of,
 )
+from harvesting.table import csv_lines
 
 Kind = Literal["folder", "pattern", "list", "file"]
 
@@ -67,6 +66,7 @@ class Source:
 
         Raises:
             SourceRefused: a list that holds no paths.
+            TableRefused: a list that is no CSV.
         """
         return map(in_unicode, self._found())
 
@@ -115,7 +115,7 @@ class Source:
 
     def _listed(self) -> Iterator[Item]:
         with self.files.open(self.target, "rb") as file:
-            lines = csv.reader(io.TextIOWrapper(file, "utf-8-sig", newline=""))
+            lines = csv_lines(file, self.url)
             head = next(lines, None)
             if head is None:
                 raise SourceRefused(f"{self.url} is empty.")

@@ -355,7 +355,7 @@ def test_a_report_that_fails_costs_no_row_and_is_written_by_the_same_command(
         harvest(archive, tmp_path / "out", tiny_bundle)
 
 
-def test_labelled_without_labels_and_an_empty_archive_are_refused(
+def test_labelled_without_labels_or_with_anothers_and_an_empty_archive_are_refused(
     archive: Path, tiny_bundle: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(HarvestRefused, match="needs labels"):
@@ -363,6 +363,9 @@ def test_labelled_without_labels_and_an_empty_archive_are_refused(
     (tmp_path / "empty").mkdir()
     with pytest.raises(HarvestRefused, match="no radiograph"):
         harvest(tmp_path / "empty", tmp_path / "out", tiny_bundle)
+    (tmp_path / "others.csv").write_text("path,Mass\ndark.png,1\nelsewhere.png,1\n")
+    with pytest.raises(HarvestRefused, match=r"others\.csv names none of the 1 files"):
+        harvest(archive, tmp_path / "out", tiny_bundle, labels=f"{tmp_path}/others.csv", limit=1)
     assert not (tmp_path / "out").exists()
 
 

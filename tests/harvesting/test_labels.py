@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from harvesting.labels import Labels, LabelsRefused, read_labels
+from harvesting.table import TableRefused
 from localization import DISEASES
 
 
@@ -86,6 +87,12 @@ def test_what_is_no_table_of_labels_is_refused_by_its_place(
 ) -> None:
     with pytest.raises(LabelsRefused, match=said):
         labels(table, text)
+
+
+def test_what_is_no_csv_is_refused_by_its_name(table: Path) -> None:
+    table.write_bytes("path,Mass\nMüller.png,1\n".encode("latin-1"))
+    with pytest.raises(TableRefused, match=rf"{table.name} is no CSV in UTF-8"):
+        read_labels(str(table))
 
 
 def test_the_official_table_has_every_disease(chestxray14: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from harvesting.items import LARGEST, Item, ItemUnreadable
 from harvesting.plan import Plan
 from harvesting.sources import Reader, Source, SourceRefused
+from harvesting.table import TableRefused
 
 FILES = {"b.png": b"b", "a.jpg": b"a", "sub/c.dcm": b"c", "sub/deep/1.2.840.113": b"d"}
 
@@ -121,6 +122,15 @@ def test_a_list_may_name_absolute_paths_urls_and_archives(folder: Path, tmp_path
     assert [reader.read(item) for item in source.items()] == [b"b", b"r", b"m"]
     assert listed(tmp_path / "list.csv")[2] == "z.zip/m.png"
     reader.close()
+
+
+@pytest.mark.parametrize(
+    "content", [b"path\nb.png\n\xff.png\n", b'path\n"' + b"x" * 200_000 + b'"\n']
+)
+def test_a_list_that_is_no_csv_is_refused_by_its_name(folder: Path, content: bytes) -> None:
+    (folder / "list.csv").write_bytes(content)
+    with pytest.raises(TableRefused, match=r"list\.csv is no CSV in UTF-8"):
+        listed(folder / "list.csv")
 
 
 def test_what_a_list_names_and_is_not_there_or_no_file_is_said(folder: Path) -> None:
