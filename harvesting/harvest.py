@@ -17,21 +17,24 @@ from harvesting.identifiers import fingerprint
 from harvesting.items import Item, join
 from harvesting.labels import Labels, read_labels
 from harvesting.local import Engine
-from harvesting.plan import PLAN, Plan, Shard
+from harvesting.plan import Plan, Shard
 from harvesting.processes import say
 from harvesting.reopening import SourceReader
 from harvesting.report import REPORT, write_report
-from harvesting.run import Counts, Mode, Model, Run, read_run, write_run
+from harvesting.resuming import (
+    HarvestRefused,
+    begun_run,
+    complete_shards,
+    require_empty,
+    require_same,
+)
+from harvesting.run import Counts, Mode, Model, Run, write_run
 from harvesting.shard import Done, Job
 from harvesting.sitting import Sitting
 from harvesting.sources import Source
 from harvesting.storage import sweep
 from localization import Compute, Localizer, ModelBundle, Policy
 from localization.session import Provider
-
-
-class HarvestRefused(ValueError):
-    """A harvest that cannot be begun or resumed; the message says why."""
 
 
 class ReportFailed(RuntimeError):
@@ -89,9 +92,9 @@ class Harvest:
     root: str
     """Of the data set, in `files`."""
     resumed: bool
-    """Whether an earlier session began it."""
+    """Whether an earlier sitting began it."""
     complete: frozenset[int]
-    """Shards that earlier sessions wrote."""
+    """Shards that earlier sittings wrote."""
 
     @classmethod
     def open(cls, options: Options) -> Self:
@@ -117,9 +120,9 @@ class Harvest:
             options.batch,
             options.key,
         )
-        begun = _begun(files, root)
+        begun = begun_run(files, root)
         if begun is None:
-            _require_empty(files, root, options.out)
+            require_empty(files, root, options.out)
             plan = Plan.of(_labelled(_chosen(source.items(), options), labels), options.shard_size)
             if not len(plan):
                 raise HarvestRefused(f"{options.source} holds no radiograph.")
@@ -133,8 +136,8 @@ class Harvest:
         if begun.finished and files.exists(join(root, REPORT)):
             raise HarvestRefused(f"{options.out} is finished: it holds {begun.files} files' rows.")
         plan = Plan.read(files, root, options.shard_size)
-        _require_same(begun, _describe(options, mode, labels, plan))
-        return cls(job, begun, plan, labels, files, root, True, _complete(files, root))
+        require_same(begun, _describe(options, mode, labels, plan))
+        return cls(job, begun, plan, labels, files, root, True, complete_shards(files, root))
 
     @property
     def remaining_files(self) -> int:
@@ -247,39 +250,6 @@ def _describe(options: Options, mode: Mode, labels: Labels | None, plan: Plan) -
         files=len(plan),
         settings=settings,
     )
-
-
-def _begun(files: AbstractFileSystem, root: str) -> Run | None:
-    try:
-        return read_run(files, root)
-    except FileNotFoundError:
-        return None
-
-
-def _require_empty(files: AbstractFileSystem, root: str, out: str) -> None:
-    """A run that was cut as it began may have left its plan."""
-    try:
-        names = {entry.rstrip("/").rpartition("/")[2] for entry in files.ls(root, detail=False)}
-    except FileNotFoundError:
-        return
-    if {name for name in names if not name.startswith(".")} - {PLAN}:
-        raise HarvestRefused(f"{out} holds other files: name a new folder.")
-
-
-def _require_same(begun: Run, asked: Run) -> None:
-    def settings(run: Run) -> dict[str, Any]:
-        model = {f"model's {name}": value for name, value in run.model.model_dump().items()}
-        return {"source": run.source, "mode": run.mode, **model, **run.settings}
-
-    before, now = settings(begun), settings(asked)
-    if different := [name for name in before | now if before.get(name) != now.get(name)]:
-        said = ", ".join(f"{name} ({before.get(name)}, now {now.get(name)})" for name in different)
-        raise HarvestRefused(f"The run was begun with another {said}: resume it with the same.")
-
-
-def _complete(files: AbstractFileSystem, root: str) -> frozenset[int]:
-    found = files.glob(join(root, "radiographs/shard=*/part.parquet"))
-    return frozenset(int(path.split("/")[-2].removeprefix("shard=")) for path in found)
 
 
 def _total(counts: Iterable[Counts], total: Counts) -> Counts:

@@ -62,7 +62,7 @@ class Run(BaseModel):
     """All else that decides what the rows hold."""
     counts: Counts | None = None
     timings: dict[str, float] = {}
-    """Seconds, and radiographs per second; summed over the sessions of a run that was cut."""
+    """Seconds, and radiographs per second; summed over the sittings of a run that was cut."""
     finished: bool = False
 
 

@@ -8,20 +8,17 @@ machines, each sized for itself:
 What a shard's rows are depends on the shard and the job alone: batches, too, are cut from it.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from time import perf_counter
 from types import MappingProxyType
-from typing import TypeVar
 
 import cv2
 import fsspec
 import numpy as np
 from numpy.typing import NDArray
 
+from harvesting.ahead import ahead
 from harvesting.attempts import attempt
 from harvesting.counting import count
 from harvesting.identifiers import hash_identifiers
@@ -163,7 +160,7 @@ def prepare(job: Job, items: Sequence[Item]) -> Iterator[Prepared | Failed]:
             return error
 
     try:
-        for item, data in zip(items, _ahead(read, items, threads), strict=True):
+        for item, data in zip(items, ahead(read, items, threads), strict=True):
             yield _decode(job, item, data)
     finally:
         reader.close()
@@ -281,25 +278,3 @@ def whole_shard(job: Job) -> Callable[[Shard], Done]:
     """All three stages, one after the other, in one process."""
     prepare, infer, finish = Prepare(job), Infer(job), Finish(job)
     return lambda shard: finish(infer(prepare(shard)))
-
-
-Given = TypeVar("Given")
-Result = TypeVar("Result")
-
-
-def _ahead(
-    work: Callable[[Given], Result], given: Iterable[Given], threads: int
-) -> Iterator[Result]:
-    """Results in order, a few of them worked out ahead."""
-    remaining = iter(given)
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            waiting: deque[Future[Result]] = deque(
-                pool.submit(work, one) for one in islice(remaining, threads + 1)
-            )
-            while waiting:
-                result = waiting.popleft().result()
-                waiting.extend(pool.submit(work, one) for one in islice(remaining, 1))
-                yield result
-        finally:
-            pool.shutdown(cancel_futures=True)

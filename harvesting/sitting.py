@@ -41,7 +41,7 @@ class Sitting:
             write_run(self._files, self._root, run)
 
     def timings(self, counts: Counts | None = None) -> dict[str, float]:
-        """Of all sessions; of the stages, the sum over all workers."""
+        """Of all sittings; of the stages, the sum over all workers."""
         now = {"seconds": monotonic() - self._begun, **self._stages}
         total = {name: self._run.timings.get(name, 0.0) + more for name, more in now.items()}
         if counts is not None:

@@ -239,22 +239,24 @@ def test_a_run_that_is_broken_off_goes_on_to_the_same_bytes(
     tmp_path: Path, tiny_bundle: Path
 ) -> None:
     folder = fill(tmp_path / "archive", 300)
+    out = tmp_path / "out[1]"  # the name is no pattern
     whole = harvest(folder, tmp_path / "whole", tiny_bundle)
 
     def stop(done: Done) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        harvest(folder, tmp_path / "out", tiny_bundle, stop)
+        harvest(folder, out, tiny_bundle, stop)
     assert active_children() == []
-    assert not list((tmp_path / "out/attempts").glob("[0-9]*"))
+    assert not list((out / "attempts").glob("[0-9]*"))
+    assert Harvest.open(options(folder, out, tiny_bundle)).remaining_files < 300
     # What the archive has gained since is no part of the plan.
     fill(folder, 5, start=1000)
-    (tmp_path / "out/radiographs/.part.parquet.1.unfinished").write_bytes(b"cut")
-    again = harvest(folder, tmp_path / "out", tiny_bundle)
-    assert parquet(tmp_path / "out") == parquet(tmp_path / "whole")
+    (out / "radiographs/.part.parquet.1.unfinished").write_bytes(b"cut")
+    again = harvest(folder, out, tiny_bundle)
+    assert parquet(out) == parquet(tmp_path / "whole")
     assert again.run.counts == whole.run.counts
-    assert not list((tmp_path / "out").rglob(".*"))
+    assert not list((out).rglob(".*"))
 
 
 @pytest.mark.parametrize(
