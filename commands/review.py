@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.options import extra, fail
+from commands.options import clear_errors, extra, fail
 
 if TYPE_CHECKING:
     from harvesting.dataset import Dataset
@@ -129,15 +129,13 @@ def _opened(url: str, *, begin: bool = True) -> "Iterator[tuple[Dataset, Log]]":
     with extra("harvest"):
         from harvesting.dataset import Dataset
         from reviewing.decisions import REVIEWS, Log, local_folder
-    try:
+    with clear_errors():
         folder = local_folder(url)
         dataset = Dataset.open(str(folder))
         if begin and not (folder / REVIEWS).exists():
             typer.echo("The mined boxes are put in order first, this once.", err=True)
         with Log.open(folder, begin=begin) as log:
             yield dataset, log
-    except ValueError as error:
-        fail(str(error))
 
 
 def _reader(dataset: "Dataset", source: str | None) -> "SourceReader":

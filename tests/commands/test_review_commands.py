@@ -189,3 +189,11 @@ def test_a_log_that_cannot_be_opened_is_said_in_a_sentence(folder: Path, command
     code, output = run(command, folder)
     assert code == 2
     assert f"{REVIEWS} cannot be opened: file is not a database." in output.replace("\n", "")
+
+
+def test_where_nothing_can_be_written_that_is_said(folder: Path, tmp_path: Path) -> None:
+    judge(folder)
+    (tmp_path / "file").write_text("no folder")
+    code, output = run("review-export", folder, "--out", tmp_path / "file" / "reviewed")
+    assert code == 2
+    assert "Not a directory" in output

@@ -417,6 +417,29 @@ def test_identifiers_are_left_out_or_hashed_and_never_written(
                 assert secret not in file.read_bytes(), file
 
 
+WORDS = (
+    *("BodyPartExamined", "ImageType", "LossyImageCompression", "Modality", "PatientOrientation"),
+    *("PhotometricInterpretation", "PixelIntensityRelationship", "PresentationIntentType"),
+    *("PresentationLUTShape", "VOILUTFunction", "ViewPosition", "WindowCenterWidthExplanation"),
+)
+"""Of a header, all but the names: what refusals and windows speak of."""
+
+
+def test_no_word_of_a_header_gets_into_the_data_set(tmp_path: Path, tiny_bundle: Path) -> None:
+    folder = dicom(tmp_path / "archive")
+    for keyword in WORDS:
+        file = dcmread(folder / "IM0001")
+        setattr(file, keyword, "DOE_JANE")
+        file.save_as(folder / f"{keyword}.dcm")
+    found = harvest(folder, tmp_path / "out", tiny_bundle, policy="flag")
+    counts = found.run.counts
+    assert counts is not None
+    assert counts.localized
+    assert counts.failed
+    for file in (file for file in (tmp_path / "out").rglob("*") if file.is_file()):
+        assert b"DOE" not in file.read_bytes(), file
+
+
 def test_archives_and_batches_give_what_files_give(tmp_path: Path, tiny_bundle: Path) -> None:
     folder = fill(tmp_path / "archive", 120)
     plain = rows(harvest(folder, tmp_path / "plain", tiny_bundle))
