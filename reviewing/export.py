@@ -3,10 +3,10 @@
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import fsspec
 
+from harvesting.counting import NOTHING, add, count
 from harvesting.dataset import Dataset
 from harvesting.exports import write_exports
 from harvesting.items import join
@@ -43,16 +43,16 @@ def export_reviewed(
         raise ReviewRefused(f"{url} holds a data set: name a folder that is not there yet.")
     build_index(log, dataset)
     thresholds = dataset.run.model.operating_points
-    tally = _Tally()
+    counts, verdicts = NOTHING, Counter[str]()
     # One view of the log, however long this takes and whoever goes on reviewing.
     with log.transaction("DEFERRED") as database:
         facts = _facts(database, unjudged)
         for shard in dataset.shards():
             mined = _mined(dataset, shard)
-            rows, verdicts = review(mined, _decisions(database, shard), thresholds, unjudged)
-            write_shard(files, root, shard, rows)
-            tally.add(rows, verdicts)
-    run = _run(dataset.run, tally, facts, command)
+            rows, judged = review(mined, _decisions(database, shard), thresholds, unjudged)
+            counts = add(counts, count(write_shard(files, root, shard, rows)))
+            verdicts.update(judged)
+    run = _run(dataset.run, counts, verdicts, facts, command)
     # So that the reviewed radiographs, too, can be found again at their source.
     write(files, join(root, PLAN), dataset.files.cat_file(join(dataset.root, PLAN)))
     write_exports(Dataset(files, root, run))
@@ -60,42 +60,21 @@ def export_reviewed(
     return run
 
 
-@dataclass(slots=True)
-class _Tally:
-    """Counts over all shards."""
-
-    verdicts: Counter[str] = field(default_factory=Counter)
-    rows: Counter[str] = field(default_factory=Counter)
-    failed: Counter[str] = field(default_factory=Counter)
-
-    def add(self, rows: Rows, verdicts: Counter[str]) -> None:
-        self.verdicts.update(verdicts)
-        self.rows["radiographs"] += len(rows.radiographs)
-        self.rows["findings"] += len(rows.findings)
-        self.rows["boxes"] += sum(len(finding.boxes) for finding in rows.findings)
-        self.rows["disagreements"] += len(rows.disagreements)
-        self.failed.update(str(row.reason) for row in rows.radiographs if row.outcome == "failed")
-
-    def counts(self) -> Counts:
-        return Counts(
-            radiographs=self.rows["radiographs"],
-            localized=self.rows["radiographs"] - self.failed.total(),
-            failed=dict(self.failed),
-            findings=self.rows["findings"],
-            boxes=self.rows["boxes"],
-            disagreements=self.rows["disagreements"],
-        )
-
-
-def _run(mined: Run, tally: _Tally, facts: Mapping[str, object], command: Sequence[str]) -> Run:
+def _run(
+    mined: Run,
+    counts: Counts,
+    verdicts: Counter[str],
+    facts: Mapping[str, object],
+    command: Sequence[str],
+) -> Run:
     names = ("kept", "relabelled", "rejected", "tied", "unjudged")
-    reviewed = {**facts, "boxes": {name: tally.verdicts[name] for name in names}}
+    reviewed = {**facts, "boxes": {name: verdicts[name] for name in names}}
     return mined.model_copy(
         update={
             "command": list(command),
-            "files": tally.rows["radiographs"],
+            "files": counts.radiographs,
             "settings": {**mined.settings, "reviewed": reviewed},
-            "counts": tally.counts(),
+            "counts": counts,
             "timings": {},
         }
     )
