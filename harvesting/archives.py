@@ -27,14 +27,16 @@ TARS = {".tar": None, ".tar.gz": "gzip", ".tgz": "gzip", ".tar.bz2": "bz2", ".ta
 
 BROKEN = (
     EOFError,
+    LookupError,
     OSError,
-    UnicodeDecodeError,  # of a name
+    RuntimeError,  # a member is encrypted; NotImplementedError: packed in an unknown way
+    ValueError,
     lzma.LZMAError,
     tarfile.TarError,
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What is raised of an archive that is not whole."""
+"""What `tarfile` and `zipfile` raise of an archive that is not whole."""
 
 
 def is_archive(name: str) -> bool:
@@ -95,7 +97,7 @@ class OpenArchive:
         if _is_zip(location):
             try:
                 self._zip = zipfile.ZipFile(self._file)
-            except zipfile.BadZipFile:
+            except BROKEN:
                 self._file.close()
                 raise
 
@@ -107,8 +109,7 @@ class OpenArchive:
         """
         try:
             data = self._read(item)
-        # RuntimeError: it is encrypted. NotImplementedError: a compression that is not known.
-        except (*BROKEN, KeyError, RuntimeError, NotImplementedError) as error:
+        except BROKEN as error:
             raise ItemUnreadable(
                 "unreadable", f"The archive does not give it ({type(error).__name__})."
             ) from error

@@ -125,7 +125,7 @@ class Source:
             first = [head] if head and suffix_of(head[0].strip()) in SUFFIXES else []
             seen: set[str] = set()
             for line in (*first, *lines):
-                path = line[column].strip() if len(line) > column else ""
+                path = line[column].strip().removeprefix("./") if len(line) > column else ""
                 if path and path not in seen:
                     seen.add(path)
                     yield from self._expand(path, None)

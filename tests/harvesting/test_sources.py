@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import random
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -102,6 +103,7 @@ def test_a_patterns_matches_are_named_within_its_fixed_part(folder: Path) -> Non
         "Path,Sex\nb.png,F\nsub/c.dcm,M\n",
         "Sex,path\nF,b.png\nM,sub/c.dcm\n",
         "image\nb.png\nsub/c.dcm\n",
+        "path\n./b.png\nb.png\nsub/c.dcm\n",
         "b.png\nsub/c.dcm\n",
         "\ufeffpath\r\nb.png\r\n\r\nb.png\r\nsub/c.dcm\r\n",
     ],
@@ -204,6 +206,25 @@ def test_an_archive_that_is_not_whole_is_a_fault_of_its_own(
 ) -> None:
     write(tmp_path / name)
     assert fault(tmp_path / name)[name] == "unreadable"
+
+
+@pytest.mark.parametrize("name", ["m.zip", "m.tar"])
+def test_whatever_is_broken_in_an_archive_stops_nothing(
+    bucket: fsspec.AbstractFileSystem, tmp_path: Path, name: str
+) -> None:
+    members = [(f"{k}.png", b"x" * 200) for k in range(3)]
+    if name == "m.zip":
+        write_zip(tmp_path / name, members)
+    else:
+        write_tar(tmp_path / name, "w:", members)
+    whole, chance, faults = (tmp_path / name).read_bytes(), random.Random(1), 0
+    for _ in range(3000):
+        content = bytearray(whole)
+        for _ in range(chance.choice((1, 2, 5))):
+            content[chance.randrange(len(content))] = chance.choice((0, 255, chance.randrange(256)))
+        bucket.pipe_file(f"/archive/{name}", bytes(content))
+        faults += bool(fault(f"memory://archive/{name}"))
+    assert faults > 100
 
 
 def test_a_member_that_the_archive_does_not_give_is_unreadable(tmp_path: Path) -> None:
