@@ -6,23 +6,47 @@ from contextlib import aclosing
 from fastapi import Request
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.types import Scope
 
 from service.problems import Refused
+from service.protocol import SINK
+from service.upload_limit import ROOM, Room
+from service.uploads import Upload
 
 
-async def read_upload(request: Request, max_bytes: int) -> bytes:
-    """Return the bytes of the radiograph: the form's ``file``, else the whole body.
+async def read_upload(request: Request, upload: Upload, max_bytes: int) -> None:
+    """Write the radiograph into ``upload``: the form's ``file``, else the whole body.
 
     Raises `Refused` where a multipart body cannot be read or has no file of that name.
     """
-    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        return await request.body()
     async with aclosing(request.stream()) as stream:
+        if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            await _read_body(stream, request.scope, upload)
+            return
         form = await _read_form(request.headers, stream, max_bytes)
     try:
-        return await _form_file(form)
+        upload.write(await _form_file(form))
     finally:
         await form.close()
+
+
+async def _read_body(stream: AsyncGenerator[bytes, None], scope: Scope, upload: Upload) -> None:
+    """The first part comes from the stream, all others where the server may write them itself."""
+    room: Room = scope["state"][ROOM]
+
+    def sink(part: bytes) -> bool:
+        if not room.take(len(part)):
+            return False  # It is refused where it comes by the stream.
+        upload.write(part)
+        return True
+
+    try:
+        async for part in stream:
+            upload.write(part)
+            # Not before: the server may have had this part already, and later ones follow it.
+            scope[SINK] = sink
+    finally:
+        scope.pop(SINK, None)
 
 
 async def _read_form(
