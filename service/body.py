@@ -9,7 +9,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import Scope
 
 from service.problems import Refused
-from service.protocol import SINK
+from service.protocol import divert, retain
 from service.upload_limit import ROOM, Room
 from service.uploads import Upload
 
@@ -31,22 +31,28 @@ async def read_upload(request: Request, upload: Upload, max_bytes: int) -> None:
 
 
 async def _read_body(stream: AsyncGenerator[bytes, None], scope: Scope, upload: Upload) -> None:
-    """The first part comes from the stream, all others where the server may write them itself."""
-    room: Room = scope["state"][ROOM]
-
-    def sink(part: bytes) -> bool:
-        if not room.take(len(part)):
-            return False  # It is refused where it comes by the stream.
-        upload.write(part)
-        return True
-
+    """The first part comes from the stream, all others where the server writes them itself."""
+    sink = _Counted(upload, scope["state"][ROOM])
     try:
         async for part in stream:
             upload.write(part)
             # Not before: the server may have had this part already, and later ones follow it.
-            scope[SINK] = sink
+            divert(scope, sink)
     finally:
-        scope.pop(SINK, None)
+        retain(scope)
+
+
+class _Counted:
+    """Has the server write into an upload as much as there is room for."""
+
+    def __init__(self, upload: Upload, room: Room) -> None:
+        self.memory = upload.rest
+        self._upload, self._room = upload, room
+
+    def filled(self, count: int) -> bool:
+        """Count them."""
+        self._upload.length += count
+        return self._room.take(count)
 
 
 async def _read_form(

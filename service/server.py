@@ -18,7 +18,7 @@ from service.lifecycle import Lifecycle
 from service.logs import configure_logs
 from service.memory import keep_freed_memory
 from service.metrics_port import MetricsServer, listen
-from service.protocol import SinkProtocol
+from service.protocol import DivertingProtocol
 from service.settings import Misconfigured, Settings
 from service.tls import Certificate, certificate
 
@@ -52,7 +52,7 @@ def serve(settings: Settings) -> None:
         app,
         host=settings.host,
         port=settings.port,
-        http=SinkProtocol,
+        http=DivertingProtocol,
         lifespan="on",
         ws="none",
         log_config=None,

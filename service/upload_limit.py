@@ -57,11 +57,12 @@ class Room:
 
     def __init__(self, limit: UploadLimit) -> None:
         self._limit = limit
-        self._bytes = 0
+        self._bytes = self._lacking = 0
 
     def take(self, count: int) -> bool:
-        """Take room for so many bytes more, if there is any."""
+        """Take room for so many bytes more, if there is any; `counted` tells if there is not."""
         if self._refusal(count) is not None:
+            self._lacking = count
             return False
         self._bytes += count
         self._limit.held += count
@@ -110,7 +111,7 @@ class Room:
             if not message.get("more_body", False):
                 end = None  # From here on, nothing but a hang-up can come.
             count = len(message.get("body", b""))
-            self.require(count, unfinished=end is not None)
+            self.require(count + self._lacking, unfinished=end is not None)
             self.take(count)
             return message
 

@@ -59,6 +59,7 @@ class Upload:
         self.file, self.offset = uploads.file, offset
         self.length = self.kept = 0
         self._uploads, self._memory = uploads, memory
+        self._view = memoryview(memory)
         self._users = 0
 
     def write(self, data: bytes) -> None:
@@ -66,6 +67,10 @@ class Upload:
         end = self.length + len(data)
         self._memory[self.length : end] = data
         self.length = end
+
+    def rest(self) -> memoryview:
+        """Where what is still to come belongs; whoever writes there adds to ``length``."""
+        return self._view[self.length :]
 
     def read(self) -> bytes:
         """Return all that has come."""
