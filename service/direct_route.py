@@ -1,31 +1,28 @@
 """A route whose parameters FastAPI documents, but does not solve anew for each request."""
 
-from collections.abc import Callable, Coroutine
 from functools import lru_cache
-from typing import Any
 from urllib.parse import parse_qsl
 
-from fastapi import Request, Response
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
+from starlette.types import Receive, Scope, Send
 
 from service.schemas import LocalizeParameters
 
 
 class DirectRoute(APIRoute):
-    """Calls an endpoint with the request and its `LocalizeParameters`."""
+    """Calls an endpoint with the request and its `LocalizeParameters`, and nothing between."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what answers; FastAPI's own would go through the endpoint's signature."""
-
-        async def handle(request: Request) -> Response:
-            response: Response = await self.endpoint(
-                request, parse_parameters(request.scope["query_string"])
-            )
-            return response
-
-        return handle
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request of a path that matches."""
+        if scope["method"] not in (self.methods or ()):
+            await super().handle(scope, receive, send)
+            return
+        parameters = parse_parameters(scope["query_string"])
+        response = await self.endpoint(Request(scope, receive, send), parameters)
+        await response(scope, receive, send)
 
 
 @lru_cache(maxsize=64)

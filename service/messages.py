@@ -43,8 +43,10 @@ def _read(pipe: socket.socket, count: int) -> bytes:
 async def send_with_file(pipe: socket.socket, message: object, file: int) -> None:
     """Send to a worker without waiting in the event loop's way."""
     data = pickle.dumps(message)
-    socket.send_fds(pipe, [LENGTH.pack(len(data))], [file])
-    await asyncio.get_running_loop().sock_sendall(pipe, data)
+    data = LENGTH.pack(len(data)) + data
+    sent = socket.send_fds(pipe, [data], [file])
+    if sent < len(data):
+        await asyncio.get_running_loop().sock_sendall(pipe, data[sent:])
 
 
 async def receive_soon(pipe: socket.socket) -> Any:

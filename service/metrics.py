@@ -79,6 +79,7 @@ class Metrics:
         )
         ProcessCollector(registry=self.registry)
         self.registry.register(Resources())
+        self._series: dict[str, dict[str, Histogram]] = {}
         # Every known series exists from the start: a rate needs its zero.
         self.stages = {stage: stages.labels(stage) for stage in STAGES}
         for outcome in OUTCOMES:
@@ -88,8 +89,7 @@ class Metrics:
 
     def compare_with(self, manifest: Manifest) -> None:
         """Probabilities are those of this model from now on, and so is their reference."""
-        for disease in DISEASES:
-            self.probabilities.labels(disease, manifest.version)
+        self._series_of(manifest.version)
         self.reference.clear()
         if manifest.reference is None:
             return
@@ -98,11 +98,20 @@ class Metrics:
             for (above, up_to), share in zip(edges, bins.shares, strict=True):
                 self.reference.labels(disease, above, up_to, manifest.version).set(share)
 
+    def _series_of(self, version: str) -> dict[str, Histogram]:
+        """The probabilities' histograms of a version of the model, by disease."""
+        if version not in self._series:
+            self._series[version] = {
+                disease: self.probabilities.labels(disease, version) for disease in DISEASES
+            }
+        return self._series[version]
+
     def observe(self, reply: Reply) -> None:
         """Tell what a radiograph took, and what the model says of it."""
         for stage, seconds in reply.seconds.items():
             self.stages[stage].observe(seconds)
+        series = self._series_of(reply.model_version)
         for disease, probability in reply.probabilities.items():
-            self.probabilities.labels(disease, reply.model_version).observe(probability)
+            series[disease].observe(probability)
         for code in reply.warnings:
             self.warnings.labels(code).inc()

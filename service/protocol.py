@@ -57,7 +57,7 @@ class DivertingProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         length = dict(self.headers).get(b"content-length", b"")
         self._left = int(length) if length.isdigit() else 0
-        self.scope[DIVERT] = self._divert  # type: ignore[typeddict-unknown-key]
+        self.scope[DIVERT] = self._divert  # type: ignore[literal-required]
 
     def on_body(self, body: bytes) -> None:
         """Of the parser: a part of the body has come."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Annotated, Literal
 
 from asgi_correlation_id import correlation_id
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from localization import DISEASES
@@ -20,7 +20,6 @@ from service.task import Choices, Reply, Task
 from service.uploads import Upload
 
 router = APIRouter()
-localize_router = APIRouter(route_class=DirectRoute)
 metrics_router = APIRouter()
 """Apart, for metrics may have a port of their own."""
 
@@ -57,13 +56,6 @@ async def _hung_up(request: Request) -> None:
         pass
 
 
-@localize_router.post(
-    "/localize",
-    response_model=schemas.Answer,
-    responses=REFUSALS,
-    openapi_extra=UPLOAD,
-    tags=["localization"],
-)
 async def localize(
     request: Request, parameters: Annotated[schemas.LocalizeParameters, Query()]
 ) -> Response:
@@ -85,6 +77,20 @@ async def localize(
         "model_version": reply.model_version,
     }
     return Response(reply.body, media_type="application/json")
+
+
+def add_localize(app: FastAPI) -> None:
+    """Serve `localize`."""
+    app.router.add_api_route(
+        "/localize",
+        localize,
+        methods=["POST"],
+        response_model=schemas.Answer,
+        responses=REFUSALS,
+        openapi_extra=UPLOAD,
+        tags=["localization"],
+        route_class_override=DirectRoute,
+    )
 
 
 async def _localized(
