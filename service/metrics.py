@@ -5,8 +5,8 @@ from itertools import pairwise
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.process_collector import ProcessCollector
 
-from localization import DISEASES, Manifest
-from localization.reference import BOUNDS
+from localization import Manifest
+from service.probabilities import Probabilities
 from service.resources import Resources
 from service.task import Reply
 
@@ -59,13 +59,8 @@ class Metrics:
             ["code"],
             registry=self.registry,
         )
-        self.probabilities = Histogram(
-            "cxr_probability",
-            "The probabilities that a version of the model gave; a change of shape is drift.",
-            ["disease", "version"],
-            buckets=BOUNDS,
-            registry=self.registry,
-        )
+        self.probabilities = Probabilities()
+        self.registry.register(self.probabilities)
         self.reference = Gauge(
             "cxr_reference_probability_share",
             "Share of the reference's radiographs whose probability is above one bound and not "
@@ -79,7 +74,6 @@ class Metrics:
         )
         ProcessCollector(registry=self.registry)
         self.registry.register(Resources())
-        self._series: dict[str, dict[str, Histogram]] = {}
         # Every known series exists from the start: a rate needs its zero.
         self.stages = {stage: stages.labels(stage) for stage in STAGES}
         for outcome in OUTCOMES:
@@ -89,7 +83,7 @@ class Metrics:
 
     def compare_with(self, manifest: Manifest) -> None:
         """Probabilities are those of this model from now on, and so is their reference."""
-        self._series_of(manifest.version)
+        self.probabilities.expect(manifest.version)
         self.reference.clear()
         if manifest.reference is None:
             return
@@ -98,20 +92,10 @@ class Metrics:
             for (above, up_to), share in zip(edges, bins.shares, strict=True):
                 self.reference.labels(disease, above, up_to, manifest.version).set(share)
 
-    def _series_of(self, version: str) -> dict[str, Histogram]:
-        """The probabilities' histograms of a version of the model, by disease."""
-        if version not in self._series:
-            self._series[version] = {
-                disease: self.probabilities.labels(disease, version) for disease in DISEASES
-            }
-        return self._series[version]
-
     def observe(self, reply: Reply) -> None:
         """Tell what a radiograph took, and what the model says of it."""
         for stage, seconds in reply.seconds.items():
             self.stages[stage].observe(seconds)
-        series = self._series_of(reply.model_version)
-        for disease, probability in reply.probabilities.items():
-            series[disease].observe(probability)
+        self.probabilities.observe(reply.model_version, reply.probabilities)
         for code in reply.warnings:
             self.warnings.labels(code).inc()
