@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 SINK = "cxr.sink"
 """In a request's scope: the `Sink` of what is still to come of its body."""
@@ -57,15 +58,21 @@ class DivertingProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         length = dict(self.headers).get(b"content-length", b"")
         self._left = int(length) if length.isdigit() else 0
-        self.scope[DIVERT] = self._divert  # type: ignore[literal-required]
+        self.scope[DIVERT] = partial(self._divert, self.cycle)  # type: ignore[literal-required]
 
     def on_body(self, body: bytes) -> None:
         """Of the parser: a part of the body has come."""
         self._left -= len(body)
         super().on_body(body)
 
-    def _divert(self) -> None:
-        if self._left > 0:
+    def on_message_complete(self) -> None:
+        """Of the parser: all of the body has come."""
+        self._left = 0
+        super().on_message_complete()
+
+    def _divert(self, cycle: RequestResponseCycle) -> None:
+        # Another request may have begun behind the one that asks, whose body has come then.
+        if cycle is self.cycle and self._left > 0:
             self._change_to(_Rest(self, self._left))
 
     def end_body(self) -> None:
