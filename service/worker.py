@@ -14,6 +14,7 @@ from service.memory import keep_freed_memory
 from service.messages import receive_with_file, send
 from service.settings import Settings
 from service.task import Reply, Task, localize
+from service.uploads import read
 
 
 def work(pipe: socket.socket, settings: Settings, bundle: ModelBundle) -> None:
@@ -34,7 +35,7 @@ def work(pipe: socket.socket, settings: Settings, bundle: ModelBundle) -> None:
         send(pipe, (localizer.provider, localizer.precision))
         while True:
             (task, offset, length), uploads = receive_with_file(pipe)
-            data = os.pread(uploads, length, offset)
+            data = read(uploads, offset, length)
             os.close(uploads)
             send(pipe, (_answer(task, data, localizer), task.timeline))
             del data  # Else its memory could not be the next one's.
