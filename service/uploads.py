@@ -2,9 +2,10 @@
 
 import mmap
 import os
+from collections import deque
 from typing import Self
 
-KEPT_BYTES = 32 * 1024**2
+KEPT_BYTES = 64 * 1024**2
 """Memory that uploads which are done may keep for the next ones; more is given back."""
 
 
@@ -29,14 +30,15 @@ class Uploads:
         self.file = os.memfd_create("uploads")
         self._size = -(-max_bytes // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
         self._end = 0
-        self._free: list[Upload] = []
+        self._free: deque[Upload] = deque()
+        """Those without memory on the left."""
         self._kept = 0
 
     def open(self) -> "Upload":
         """Return an upload of which nothing has come yet."""
         if not self._free:
             return self._add()
-        # The last one that became free, whose memory is the likeliest to be in a cache.
+        # The last one that became free and has memory, the likeliest to be in a cache.
         upload = self._free.pop()
         self._kept -= upload.kept
         return upload
@@ -50,8 +52,10 @@ class Uploads:
         """Take an upload that no one needs any more."""
         if self._kept + upload.kept > KEPT_BYTES:
             upload.forget()
-        self._kept += upload.kept
-        self._free.append(upload)
+            self._free.appendleft(upload)
+        else:
+            self._kept += upload.kept
+            self._free.append(upload)
 
     def close(self) -> None:
         """Give all memory back that no upload needs any more."""
