@@ -24,8 +24,9 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-# Read as Ray is imported: nothing is told to its makers, and a Ray that is started here listens
-# to this machine alone (the second name says less than it does; it changes no Ray that is joined).
+# Ray reads these as it is imported. Nothing is told to its makers; a Ray that is started here
+# listens to this machine alone (the name says less than it does; a Ray that is joined is as it is);
+# and its logs stay in its files.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
