@@ -50,7 +50,7 @@ MOST_ATTEMPTS = 10
 """How often the reading of one shard may be cut short: Ray does again, without an end, what was
 lost with a process or a node, and a shard may be what ends them."""
 
-MODEL_MEMORY = 1024**3
+MODEL_MEMORY = 512 * 1024**2
 """Bytes for which Ray makes room where it places a process that holds the model. As the other
 stages ask for none, Ray does not make one stage of two."""
 
