@@ -70,13 +70,18 @@ def _work(
 def tree(pid: int) -> Iterator[int]:
     """A process and all that descend from it."""
     yield pid
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+    for child in children(pid):
+        yield from tree(child)
+
+
+def children(pid: int) -> Iterator[int]:
+    """The processes that one has started."""
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
         found = ""
         # A thread may end before it is asked.
         with suppress(FileNotFoundError, ProcessLookupError):
-            found = children.read_text()
-        for child in found.split():
-            yield from tree(int(child))
+            found = file.read_text()
+        yield from map(int, found.split())
 
 
 def memory(pids: list[int]) -> float:

@@ -70,7 +70,7 @@ def metrics_table() -> str:
     """Every metric of the service's own, with its labels."""
     metrics = Metrics()
     # Labels are known once there is a series.
-    metrics.probabilities.labels("", "")
+    metrics.probabilities.expect("")
     metrics.reference.labels("", "", "", "")
     metrics.refusals.labels("")
     metrics.warnings.labels("")

@@ -24,8 +24,9 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-# Read as Ray is imported: nothing is told to its makers, and a Ray that is started here listens
-# to this machine alone (the second name says less than it does; it changes no Ray that is joined).
+# Ray reads these as it is imported. Nothing is told to its makers; a Ray that is started here
+# listens to this machine alone (the name says less than it does; a Ray that is joined is as it is);
+# and its logs stay in its files.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
@@ -49,7 +50,7 @@ MOST_ATTEMPTS = 10
 """How often the reading of one shard may be cut short: Ray does again, without an end, what was
 lost with a process or a node, and a shard may be what ends them."""
 
-MODEL_MEMORY = 1024**3
+MODEL_MEMORY = 512 * 1024**2
 """Bytes for which Ray makes room where it places a process that holds the model. As the other
 stages ask for none, Ray does not make one stage of two."""
 

@@ -102,12 +102,12 @@ class Access:
 
     def _admit(self, scope: Scope) -> None:
         """Raise `Refused` where the request may not come in; leave the key's name in its state."""
-        caller = _address(scope)
+        key = None
         if self._keys is not None:
-            caller = self._require_key(self._keys, scope)
-            scope.setdefault("state", {})["key"] = caller
+            key = self._require_key(self._keys, scope)
+            scope.setdefault("state", {})["key"] = key
         if self._limit is not None and scope["path"] == LOCALIZE:
-            _require_token(self._limit, caller)
+            _require_token(self._limit, _address(scope) if key is None else key)
 
     @staticmethod
     def _require_key(keys: KeyRing, scope: Scope) -> str:

@@ -4,8 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect
 
@@ -20,11 +19,10 @@ INERTIA = 0.9
 
 
 class Admission:
-    """Runs jobs on ``workers`` threads, first come, first served.
+    """Runs ``workers`` jobs at a time, first come, first served.
 
     ``max_waiting`` more may wait; the rest are refused. A job that is not done ``seconds`` after
-    it came is given up. ``on_start`` is told, in the worker's thread, the seconds that a job
-    waited. Everything else belongs to the event loop.
+    it came is given up. ``on_start`` is told the seconds that a job waited.
 
     A job that is alone may take the whole machine: nothing else is admitted when it begins.
     """
@@ -40,26 +38,28 @@ class Admission:
         self._places = workers + max_waiting
         self._seconds = seconds
         self._on_start = on_start
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="localize")
-        self._admitted = 0
+        self._turns = asyncio.Semaphore(workers)
+        self._jobs: set[asyncio.Task[Any]] = set()
+        """All that are admitted."""
+        self._begun: set[asyncio.Task[Any]] = set()
         self._mean_seconds = 0.0
 
     @property
     def waiting(self) -> int:
         """The number of jobs that are admitted and wait for a worker."""
-        return max(0, self._admitted - self._workers)
+        return max(0, len(self._jobs) - self._workers)
 
     def require_place(self) -> None:
         """Raise `Refused` where every place is taken."""
-        if self._admitted >= self._places:
+        if len(self._jobs) >= self._places:
             raise Refused(
                 "queue-full",
                 BUSY,
                 {"Retry-After": str(self._seconds_until_empty())},
             )
 
-    async def run(self, job: Callable[[bool], T], hung_up: Awaitable[None]) -> T:
-        """Return what ``job`` returns, computed by a worker and told whether it is alone.
+    async def run(self, job: Callable[[bool], Awaitable[T]], hung_up: Awaitable[None]) -> T:
+        """Return what ``job`` returns, which is told whether it is alone.
 
         Raises `Refused` where every place is taken, or the time is over; `ClientDisconnect` where
         ``hung_up`` completes first. A job that still waits then loses its place. One that has
@@ -68,32 +68,41 @@ class Admission:
         watch = asyncio.ensure_future(hung_up)
         try:
             self.require_place()
-            return await self._await(self._submit(job), watch)
+            return await self._await(self._admit(job), watch)
         finally:
             watch.cancel()
 
-    def _submit(self, job: Callable[[bool], T]) -> "Future[T]":
-        loop = asyncio.get_running_loop()
-        # Emptied when the job is done or withdrawn: the pool's queue would keep its upload.
-        box = [job]
+    def _admit(self, job: Callable[[bool], Awaitable[T]]) -> "asyncio.Task[T]":
+        admitted = asyncio.create_task(self._work(job, time.perf_counter()))
+        self._jobs.add(admitted)
+        admitted.add_done_callback(self._leave)
+        return admitted
 
-        def leave(_: "Future[T]") -> None:
-            box.clear()
-            loop.call_soon_threadsafe(self._leave)
+    async def _work(self, job: Callable[[bool], Awaitable[T]], admitted: float) -> T:
+        async with self._turns:
+            task = asyncio.current_task()
+            assert task is not None
+            self._begun.add(task)
+            started = time.perf_counter()
+            self._on_start(started - admitted)
+            try:
+                return await job(len(self._jobs) <= 1)
+            finally:
+                self._learn(time.perf_counter() - started)
 
-        self._admitted += 1
-        queued = self._pool.submit(self._work, box, time.perf_counter())
-        queued.add_done_callback(leave)
-        return queued
+    def _leave(self, job: "asyncio.Task[T]") -> None:
+        self._jobs.discard(job)
+        self._begun.discard(job)
+        if not job.cancelled():
+            job.exception()  # Seen, also where no one waits for it any more.
 
-    async def _await(self, queued: "Future[T]", watch: "asyncio.Future[None]") -> T:
-        result = asyncio.wrap_future(queued)
+    async def _await(self, job: "asyncio.Task[T]", watch: "asyncio.Future[None]") -> T:
         try:
             await asyncio.wait(
-                (result, watch), timeout=self._seconds, return_when=asyncio.FIRST_COMPLETED
+                (job, watch), timeout=self._seconds, return_when=asyncio.FIRST_COMPLETED
             )
-            if result.done():
-                return result.result()
+            if job.done():
+                return job.result()
             if watch.done():
                 raise ClientDisconnect
             raise Refused(
@@ -103,18 +112,12 @@ class Admission:
                 {"Retry-After": str(self._seconds_until_empty())},
             )
         finally:
-            result.cancel()
+            self._withdraw(job)
 
-    def _leave(self) -> None:
-        self._admitted -= 1
-
-    def _work(self, box: list[Callable[[bool], T]], submitted: float) -> T:
-        started = time.perf_counter()
-        self._on_start(started - submitted)
-        try:
-            return box[0](self._admitted <= 1)
-        finally:
-            self._learn(time.perf_counter() - started)
+    def _withdraw(self, job: "asyncio.Task[Any]") -> None:
+        if job not in self._begun:
+            job.cancel()
+            self._jobs.discard(job)
 
     def _learn(self, seconds: float) -> None:
         mean = self._mean_seconds or seconds
@@ -122,8 +125,12 @@ class Admission:
 
     def _seconds_until_empty(self) -> int:
         """After how many seconds all that is admitted now should be done; at least 1."""
-        return max(1, math.ceil(self._mean_seconds * self._admitted / self._workers))
+        return max(1, math.ceil(self._mean_seconds * len(self._jobs) / self._workers))
 
     async def drain(self) -> None:
         """Let the running jobs end, and accept no more."""
-        await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
+        self._places = 0
+        for job in tuple(self._jobs):
+            self._withdraw(job)
+        if self._jobs:
+            await asyncio.wait(self._jobs)

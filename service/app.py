@@ -15,7 +15,7 @@ from service.lifecycle import Lifecycle
 from service.observation import ObserveRequests
 from service.page_files import router as page
 from service.problems import install_problem_handlers
-from service.routes import metrics_router, router
+from service.routes import add_localize, metrics_router, router
 from service.security_headers import SecurityHeaders
 from service.settings import Settings
 from service.upload_limit import UploadLimit
@@ -50,6 +50,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
     )
     app.state.lifecycle = lifecycle
     app.state.keys = keys
+    add_localize(app)
     app.include_router(router)
     if not settings.metrics_port:
         app.include_router(metrics_router)

@@ -6,23 +6,53 @@ from contextlib import aclosing
 from fastapi import Request
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.types import Scope
 
 from service.problems import Refused
+from service.protocol import divert, retain
+from service.upload_limit import ROOM, Room
+from service.uploads import Upload
 
 
-async def read_upload(request: Request, max_bytes: int) -> bytes:
-    """Return the bytes of the radiograph: the form's ``file``, else the whole body.
+async def read_upload(request: Request, upload: Upload, max_bytes: int) -> None:
+    """Write the radiograph into ``upload``: the form's ``file``, else the whole body.
 
     Raises `Refused` where a multipart body cannot be read or has no file of that name.
     """
-    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        return await request.body()
     async with aclosing(request.stream()) as stream:
+        if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            await _read_body(stream, request.scope, upload)
+            return
         form = await _read_form(request.headers, stream, max_bytes)
     try:
-        return await _form_file(form)
+        upload.write(await _form_file(form))
     finally:
         await form.close()
+
+
+async def _read_body(stream: AsyncGenerator[bytes, None], scope: Scope, upload: Upload) -> None:
+    """The first part comes from the stream, all others where the server writes them itself."""
+    sink = _Counted(upload, scope["state"][ROOM])
+    try:
+        async for part in stream:
+            upload.write(part)
+            # Not before: the server may have had this part already, and later ones follow it.
+            divert(scope, sink)
+    finally:
+        retain(scope)
+
+
+class _Counted:
+    """Has the server write into an upload as much as there is room for."""
+
+    def __init__(self, upload: Upload, room: Room) -> None:
+        self.memory = upload.rest
+        self._upload, self._room = upload, room
+
+    def filled(self, count: int) -> bool:
+        """Count them."""
+        self._upload.length += count
+        return self._room.take(count)
 
 
 async def _read_form(

@@ -7,6 +7,7 @@ import numpy as np
 from localization import Compute, Localizer, Manifest, ModelBundle
 from service.settings import Settings
 from service.task import Reply, Task
+from service.uploads import Upload
 
 
 class Model(NamedTuple):
@@ -37,8 +38,8 @@ class Engine(Protocol):
 
     model: Model
 
-    def localize(self, task: Task) -> Reply:
-        """Localize one radiograph; blocks, and may be called from any thread.
+    async def localize(self, task: Task, upload: Upload) -> Reply:
+        """Localize one radiograph, beside others.
 
         Raises `localization.RadiographRefused`, `EngineClosed`, and whatever failed.
         """
@@ -46,7 +47,7 @@ class Engine(Protocol):
     def warm_up(self) -> None:
         """Run everything once: the first run is slow, no client should be the one to wait."""
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Finish what has begun, then let the model go."""
 
 

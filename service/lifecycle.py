@@ -16,6 +16,7 @@ from service.processes import ProcessEngine
 from service.settings import Settings
 from service.task import Reply, Task
 from service.threads import ThreadEngine
+from service.uploads import Upload, Uploads
 
 if TYPE_CHECKING:
     from service.tracing import Tracer
@@ -54,12 +55,13 @@ def open_tracer(settings: Settings) -> "Tracer | None":
 
 
 class Lifecycle:
-    """Holds what outlives a request: the model, the queue, the metrics, the tracer."""
+    """Holds what outlives a request: the model, the queue, uploads, the metrics, the tracer."""
 
     def __init__(self, settings: Settings, engine: Engine | None) -> None:
         self.settings = settings
         self.metrics = Metrics()
         self.tracer = open_tracer(settings)
+        self.uploads = Uploads(settings.max_upload_bytes)
         self.admission = Admission(
             settings.worker_count,
             settings.max_waiting,
@@ -80,11 +82,11 @@ class Lifecycle:
             raise Refused("not-ready", "The model is still being loaded; try again in a moment.")
         return self._engine
 
-    def localize(self, task: Task) -> Reply:
+    async def localize(self, task: Task, upload: Upload) -> Reply:
         """Have a radiograph localized by the engine that serves when the work begins."""
         while True:
             try:
-                return self.engine.localize(task)
+                return await self.engine.localize(task, upload)
             except EngineClosed:
                 continue  # A reload has come between: the next engine is there already.
 
@@ -142,7 +144,7 @@ class Lifecycle:
         self._engine = new
         self._tell_of(new)
         self.metrics.reloads.labels("loaded").inc()
-        await asyncio.to_thread(old.close)
+        await old.close()
 
     def begin_draining(self) -> None:
         """Say at the probes that the service is about to stop."""
@@ -156,10 +158,11 @@ class Lifecycle:
         try:
             async with asyncio.timeout(self.settings.grace_seconds):
                 await self.admission.drain()
-                await asyncio.to_thread(self.engine.close)
+                await self.engine.close()
         except TimeoutError:
             log.error("a worker is stuck; the service ends without it")
         else:
             log.info("drained")
+        self.uploads.close()
         if self.tracer is not None:
             await asyncio.to_thread(self.tracer.close)

@@ -21,34 +21,34 @@ def configure_logs(settings: Settings) -> None:
         library.handlers = [logging.NullHandler()]
     shared: list[structlog.types.Processor] = [
         structlog.stdlib.add_log_level,
-        structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
-        logger_factory=structlog.stdlib.LoggerFactory(),
-    )
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_formatter(settings, shared))
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(logging.WARNING)
-    for name in ("service", "uvicorn"):
-        logging.getLogger(name).setLevel(settings.log_level.upper())
-
-
-def _formatter(
-    settings: Settings, shared: list[structlog.types.Processor]
-) -> structlog.stdlib.ProcessorFormatter:
     renderer: structlog.types.Processor = (
         structlog.processors.JSONRenderer()
         if settings.log_format == "json"
         else structlog.dev.ConsoleRenderer()
     )
+    # The service's own lines do not go through `logging`, which would cost more than all the rest.
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
+        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_formatter(shared, renderer))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("uvicorn").setLevel(settings.log_level.upper())
+
+
+def _formatter(
+    shared: list[structlog.types.Processor], renderer: structlog.types.Processor
+) -> structlog.stdlib.ProcessorFormatter:
+    """Of what libraries log."""
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared,
+        foreign_pre_chain=[*shared, structlog.stdlib.PositionalArgumentsFormatter()],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
     )
 

@@ -5,8 +5,8 @@ from itertools import pairwise
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.process_collector import ProcessCollector
 
-from localization import DISEASES, Manifest
-from localization.reference import BOUNDS
+from localization import Manifest
+from service.probabilities import Probabilities
 from service.resources import Resources
 from service.task import Reply
 
@@ -59,13 +59,8 @@ class Metrics:
             ["code"],
             registry=self.registry,
         )
-        self.probabilities = Histogram(
-            "cxr_probability",
-            "The probabilities that a version of the model gave; a change of shape is drift.",
-            ["disease", "version"],
-            buckets=BOUNDS,
-            registry=self.registry,
-        )
+        self.probabilities = Probabilities()
+        self.registry.register(self.probabilities)
         self.reference = Gauge(
             "cxr_reference_probability_share",
             "Share of the reference's radiographs whose probability is above one bound and not "
@@ -88,8 +83,7 @@ class Metrics:
 
     def compare_with(self, manifest: Manifest) -> None:
         """Probabilities are those of this model from now on, and so is their reference."""
-        for disease in DISEASES:
-            self.probabilities.labels(disease, manifest.version)
+        self.probabilities.expect(manifest.version)
         self.reference.clear()
         if manifest.reference is None:
             return
@@ -102,7 +96,6 @@ class Metrics:
         """Tell what a radiograph took, and what the model says of it."""
         for stage, seconds in reply.seconds.items():
             self.stages[stage].observe(seconds)
-        for disease, probability in reply.probabilities.items():
-            self.probabilities.labels(disease, reply.model_version).observe(probability)
+        self.probabilities.observe(reply.model_version, reply.probabilities)
         for code in reply.warnings:
             self.warnings.labels(code).inc()

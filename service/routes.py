@@ -4,18 +4,20 @@ from dataclasses import replace
 from typing import Annotated, Literal
 
 from asgi_correlation_id import correlation_id
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from localization import DISEASES
 from service import schemas
 from service.admission import BUSY
 from service.body import read_upload
+from service.direct_route import DirectRoute
 from service.documentation import UPLOAD, problems
 from service.lifecycle import Lifecycle, Phase
 from service.metrics_port import exposition
 from service.problems import Refused
 from service.task import Choices, Reply, Task
+from service.uploads import Upload
 
 router = APIRouter()
 metrics_router = APIRouter()
@@ -54,13 +56,6 @@ async def _hung_up(request: Request) -> None:
         pass
 
 
-@router.post(
-    "/localize",
-    response_model=schemas.Answer,
-    responses=REFUSALS,
-    openapi_extra=UPLOAD,
-    tags=["localization"],
-)
 async def localize(
     request: Request, parameters: Annotated[schemas.LocalizeParameters, Query()]
 ) -> Response:
@@ -71,27 +66,9 @@ async def localize(
     """
     lifecycle = _lifecycle(request)
     lifecycle.admission.require_place()  # Before anything is uploaded in vain.
-    data = await read_upload(request, lifecycle.settings.max_upload_bytes)
-    task = Task(
-        data,
-        Choices(**parameters.model_dump()),
-        correlation_id.get() or "",
-        lifecycle.settings.max_pixels,
-        lifecycle.settings.gate,
-    )
-    request.state.timeline = task.timeline
-    request.state.radiograph = {
-        "bytes": len(data),
-        "model_version": lifecycle.engine.model.manifest.version,
-    }
-
-    def work(alone: bool) -> Reply:
-        task.timeline.end("queue")
-        return lifecycle.localize(replace(task, alone=alone))
-
-    with lifecycle.metrics.stages["total"].time():
-        task.timeline.begin("queue")
-        reply = await lifecycle.admission.run(work, _hung_up(request))
+    with lifecycle.uploads.open() as upload:
+        await read_upload(request, upload, lifecycle.settings.max_upload_bytes)
+        reply = await _localized(request, lifecycle, upload, parameters)
     lifecycle.metrics.observe(reply)
     request.state.radiograph |= {
         "format": reply.format,
@@ -100,6 +77,46 @@ async def localize(
         "model_version": reply.model_version,
     }
     return Response(reply.body, media_type="application/json")
+
+
+def add_localize(app: FastAPI) -> None:
+    """Serve `localize`."""
+    app.router.add_api_route(
+        "/localize",
+        localize,
+        methods=["POST"],
+        response_model=schemas.Answer,
+        responses=REFUSALS,
+        openapi_extra=UPLOAD,
+        tags=["localization"],
+        route_class_override=DirectRoute,
+    )
+
+
+async def _localized(
+    request: Request, lifecycle: Lifecycle, upload: Upload, parameters: schemas.LocalizeParameters
+) -> Reply:
+    """Wait for a worker and its reply."""
+    task = Task(
+        Choices(**dict(parameters)),
+        correlation_id.get() or "",
+        lifecycle.settings.max_pixels,
+        lifecycle.settings.gate,
+    )
+    request.state.timeline = task.timeline
+    request.state.radiograph = {
+        "bytes": upload.length,
+        "model_version": lifecycle.engine.model.manifest.version,
+    }
+
+    async def work(alone: bool) -> Reply:
+        task.timeline.end("queue")
+        with upload:  # Also where the client has gone meanwhile.
+            return await lifecycle.localize(replace(task, alone=alone), upload)
+
+    with lifecycle.metrics.stages["total"].time():
+        task.timeline.begin("queue")
+        return await lifecycle.admission.run(work, _hung_up(request))
 
 
 @router.get("/model", tags=["localization"])

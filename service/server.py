@@ -16,7 +16,9 @@ from service.app import create_app
 from service.keys import KeyRing
 from service.lifecycle import Lifecycle
 from service.logs import configure_logs
+from service.memory import keep_freed_memory
 from service.metrics_port import MetricsServer, listen
+from service.protocol import DivertingProtocol
 from service.settings import Misconfigured, Settings
 from service.tls import Certificate, certificate
 
@@ -33,6 +35,7 @@ def serve(settings: Settings) -> None:
     # Also while it loads, and as the first process of a container, which by default ignores it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     configure_logs(settings)
+    keep_freed_memory()
     try:
         tls = certificate(settings)
         app = create_app(settings)
@@ -49,6 +52,7 @@ def serve(settings: Settings) -> None:
         app,
         host=settings.host,
         port=settings.port,
+        http=DivertingProtocol,
         lifespan="on",
         ws="none",
         log_config=None,

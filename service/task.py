@@ -37,9 +37,8 @@ class Choices:
 
 @dataclass(frozen=True)
 class Task:
-    """One radiograph to localize."""
+    """What is to be done with one radiograph."""
 
-    data: bytes
     choices: Choices
     request_id: str
     max_pixels: int
@@ -74,11 +73,12 @@ class Infer(Protocol):
     def __call__(self, inputs: NDArray[np.uint8], *, alone: bool) -> Outputs: ...
 
 
-def localize(task: Task, localizer: Localizer, infer: Infer) -> Reply:
+def localize(task: Task, data: bytes, localizer: Localizer, infer: Infer) -> Reply:
     """Do the work, and note its stages in the task's timeline.
 
     Args:
-        task: the radiograph, and what is asked for.
+        task: what is asked for.
+        data: the radiograph's file.
         localizer: prepares and interprets.
         infer: what runs its graph.
 
@@ -87,7 +87,7 @@ def localize(task: Task, localizer: Localizer, infer: Infer) -> Reply:
     """
     during = task.timeline.during
     with during("decode"):
-        radiograph = Radiograph.read(task.data, max_pixels=task.max_pixels, policy=task.policy)
+        radiograph = Radiograph.read(data, max_pixels=task.max_pixels, policy=task.policy)
         inputs = localizer.prepare([radiograph])
     with during("inference"):
         outputs = infer(inputs, alone=task.alone)

@@ -1,4 +1,7 @@
-"""An engine in this process: one model, and the threads of the queue work with it."""
+"""An engine in this process: one model, and threads that work with it."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,15 +11,17 @@ from service.batching import Batcher
 from service.engine import Model, warm_up_sessions
 from service.settings import Settings
 from service.task import Reply, Task, localize
+from service.uploads import Upload
 
 
 class ThreadEngine:
-    """Localizes in the caller's thread; inferences may be batched. See `service.engine.Engine`."""
+    """Localizes in threads; inferences may be batched. See `service.engine.Engine`."""
 
     def __init__(self, localizer: Localizer, settings: Settings) -> None:
         self.localizer = localizer
         self.model = Model(localizer.bundle.manifest, localizer.provider, localizer.precision)
-        # No more can come together than there are workers to wait for them.
+        self._threads = ThreadPoolExecutor(settings.worker_count, thread_name_prefix="localize")
+        # No more can come together than there are threads to wait for them.
         self._largest = min(settings.batch_size, settings.worker_count)
         self._batcher = (
             Batcher(localizer.infer, self._largest, settings.batch_seconds)
@@ -24,9 +29,13 @@ class ThreadEngine:
             else None
         )
 
-    def localize(self, task: Task) -> Reply:
+    async def localize(self, task: Task, upload: Upload) -> Reply:
         """Localize one radiograph."""
-        return localize(task, self.localizer, self._infer)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._localize, task, upload)
+
+    def _localize(self, task: Task, upload: Upload) -> Reply:
+        return localize(task, upload.read(), self.localizer, self._infer)
 
     def _infer(self, inputs: NDArray[np.uint8], *, alone: bool) -> Outputs:
         if self._batcher is not None:
@@ -41,5 +50,6 @@ class ThreadEngine:
         for size in sorted(sizes - {1}):
             self.localizer.infer(np.zeros((size, 1, side, side), np.uint8))
 
-    def close(self) -> None:
-        """Nothing to let go: what has begun holds the model as long as it needs it."""
+    async def close(self) -> None:
+        """Let the threads end; what has begun holds the model as long as it needs it."""
+        self._threads.shutdown(wait=False)

@@ -1,9 +1,11 @@
 """When the stages of one request began and ended."""
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from mmap import mmap
+from typing import Self
 
 Stages = dict[str, tuple[float, float | None]]
 """Begin and end by name; one that has not ended has None for its end."""
@@ -75,7 +77,7 @@ class SharedTimeline(Timeline):
     So it is known what a worker is at, and how far it came before it was killed.
 
     Args:
-        memory: at least `size` bytes.
+        memory: two numbers of 8 bytes for each stage.
         names: of the stages that can be noted, the same in each process.
     """
 
@@ -83,11 +85,24 @@ class SharedTimeline(Timeline):
         super().__init__()
         self._names = tuple(names)
         # Two numbers for each stage, begin and end; 0 is none.
-        self._times = memoryview(memory)[: self.size(names)].cast("d")
+        self._times = memoryview(memory).cast("d")
+
+    @classmethod
+    def create(cls, names: Sequence[str]) -> tuple[Self, int]:
+        """An empty one, and its memory's file, which is the caller's to send and to close."""
+        file = os.memfd_create("stages")
+        os.ftruncate(file, cls._size(names))
+        return cls(mmap(file, cls._size(names)), names), file
+
+    @classmethod
+    def open(cls, file: int, names: Sequence[str]) -> Self:
+        """The one that another process has created; closes the file."""
+        memory = mmap(file, cls._size(names))
+        os.close(file)
+        return cls(memory, names)
 
     @staticmethod
-    def size(names: Sequence[str]) -> int:
-        """How many bytes it takes."""
+    def _size(names: Sequence[str]) -> int:
         return 16 * len(names)
 
     def clear(self) -> None:

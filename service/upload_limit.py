@@ -8,6 +8,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.problems import problem_response
 from service.refusal import refuse_unread
 
+ROOM = "room"
+"""In a request's state: the `Room` of its body."""
+
 
 class _UploadRefused(Exception):
     """A body that may not be read to its end; ``unfinished`` if more of it would follow."""
@@ -30,53 +33,65 @@ class UploadLimit:
         self.max_bytes = max_bytes
         self.max_held = max_held
         self.seconds = seconds
-        self._held = 0
+        self.held = 0
+        """Bytes of all bodies."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        body = _Body(self)
+        room = Room(self)
+        scope.setdefault("state", {})[ROOM] = room
         try:
-            self.require_room(0, _content_length(scope), unfinished=True)
-            await self.app(scope, body.counted(receive), send)
+            room.require(_content_length(scope), unfinished=True)
+            await self.app(scope, room.counted(receive), send)
         except _UploadRefused as refusal:
-            body.let_go()
+            room.let_go()
             await _refuse(refusal, scope, receive, send)
         finally:
-            body.let_go()
-
-    def require_room(self, before: int, after: int, *, unfinished: bool) -> None:
-        """Raise `_UploadRefused` where a body may not grow so."""
-        if after > self.max_bytes:
-            raise _UploadRefused(
-                "upload-too-large",
-                f"A request may hold {self.max_bytes} bytes at most; send the radiograph itself, "
-                "one at a time, without padding or attachments.",
-                unfinished,
-            )
-        if self._held + after - before > self.max_held:
-            raise _UploadRefused(
-                "too-much-held",
-                "The service holds as many uploads as it may; try again in a moment.",
-                unfinished,
-            )
-
-    def hold(self, count: int) -> None:
-        """So many bytes more are held, or fewer."""
-        self._held += count
+            room.let_go()
 
 
-class _Body:
-    """What has come of one request's body."""
+class Room:
+    """What one request's body holds."""
 
     def __init__(self, limit: UploadLimit) -> None:
         self._limit = limit
-        self.bytes = 0
+        self._bytes = self._lacking = 0
+
+    def take(self, count: int) -> bool:
+        """Take room for so many bytes more, if there is any; `counted` tells if there is not."""
+        if self._refusal(count) is not None:
+            self._lacking = count
+            return False
+        self._bytes += count
+        self._limit.held += count
+        return True
+
+    def require(self, count: int, *, unfinished: bool) -> None:
+        """Raise `_UploadRefused` where there is no room for so many bytes more."""
+        if refusal := self._refusal(count):
+            raise _UploadRefused(*refusal, unfinished)
+
+    def _refusal(self, count: int) -> tuple[str, str] | None:
+        """Slug and detail."""
+        if self._bytes + count > self._limit.max_bytes:
+            return (
+                "upload-too-large",
+                f"A request may hold {self._limit.max_bytes} bytes at most; send the radiograph "
+                "itself, one at a time, without padding or attachments.",
+            )
+        if self._limit.held + count > self._limit.max_held:
+            return (
+                "too-much-held",
+                "The service holds as many uploads as it may; try again in a moment.",
+            )
+        return None
 
     def let_go(self) -> None:
-        self._limit.hold(-self.bytes)
-        self.bytes = 0
+        """Give the room back."""
+        self._limit.held -= self._bytes
+        self._bytes = 0
 
     def counted(self, receive: Receive) -> Receive:
         """Return ``receive`` that counts what comes through it, and does not wait for ever."""
@@ -95,15 +110,12 @@ class _Body:
                 ) from None
             if not message.get("more_body", False):
                 end = None  # From here on, nothing but a hang-up can come.
-            self._grow(len(message.get("body", b"")), unfinished=end is not None)
+            count = len(message.get("body", b""))
+            self.require(count + self._lacking, unfinished=end is not None)
+            self.take(count)
             return message
 
         return receive_counted
-
-    def _grow(self, count: int, *, unfinished: bool) -> None:
-        self._limit.require_room(self.bytes, self.bytes + count, unfinished=unfinished)
-        self._limit.hold(count)
-        self.bytes += count
 
 
 async def _refuse(refusal: _UploadRefused, scope: Scope, receive: Receive, send: Send) -> None:

@@ -5,12 +5,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
-import ray
 from fsspec.implementations.local import LocalFileSystem
 from harvest_helpers import FailingFiles, KillingFiles, fill, harvest, options, parquet, png, rows
 from typer.testing import CliRunner
@@ -114,23 +115,43 @@ def test_a_worker_that_is_killed_while_it_holds_the_model_changes_nothing(
 
 
 def model_processes() -> list[int]:
-    """Those that hold a model, of the Ray that descends from this process."""
+    """Those that hold a model."""
+    titles = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants()}
+    return [pid for pid, title in titles.items() if b"MapWorker(Map(_Inferring" in title]
+
+
+def descendants() -> list[int]:
+    """The processes of this test's Ray: there may be others."""
     parents: dict[int, int] = {}
-    holding: list[int] = []
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            title, stat = (folder / "cmdline").read_bytes(), (folder / "stat").read_text()
-        except OSError:
-            continue
-        # After the name in brackets: the state, then the parent.
-        parents[int(folder.name)] = int(stat.rpartition(")")[2].split()[1])
-        if title.startswith(b"ray::MapWorker(Map(_Inferring"):
-            holding.append(int(folder.name))
+        with suppress(OSError):
+            # After the name in brackets: the state, then the parent.
+            stat = (folder / "stat").read_text().rpartition(")")[2].split()
+            parents[int(folder.name)] = int(stat[1])
 
-    def is_ours(pid: int) -> bool:
-        return pid == os.getpid() or (pid in parents and is_ours(parents[pid]))
+    def descends(pid: int) -> bool:
+        return parents.get(pid) == os.getpid() or (pid in parents and descends(parents[pid]))
 
-    return [pid for pid in holding if is_ours(pid)]
+    return [pid for pid in parents if descends(pid)]
+
+
+def test_it_listens_to_this_machine_alone(address: str) -> None:
+    sockets = set()
+    for pid in [os.getpid(), *descendants()]:
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                sockets.add(os.readlink(descriptor))
+    listening = {}
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            words = line.split()
+            # 0A: it listens.
+            if words[3] == "0A" and f"socket:[{words[9]}]" in sockets:
+                here, _, port = words[1].partition(":")
+                listening[int(port, 16)] = here
+    assert int(address.rpartition(":")[2]) in listening
+    # 127.0.0.1, as such and as an address of IPv6.
+    assert set(listening.values()) <= {"0100007F", "0000000000000000FFFF00000100007F"}
 
 
 def test_a_file_that_kills_its_process_becomes_the_row_that_it_is_locally(
@@ -160,38 +181,27 @@ def test_a_fault_that_no_one_foresaw_stops_the_run_and_no_log_quotes_a_file(
 ) -> None:
     with pytest.raises(WorkFailed, match="ZeroDivisionError in harvest_helpers") as failed:
         on_ray(archive, tmp_path / "out", tiny_bundle, files=FailingFiles())
-    logs = Path(ray._private.worker._global_node.get_logs_dir_path())
+    logs = Path(ray_engine.ray._private.worker._global_node.get_logs_dir_path())
     said = [file.read_bytes() for file in logs.rglob("*") if file.is_file()]
     assert said
     told = [str(failed.value).encode(), *map(str.encode, capfd.readouterr()), *said]
     assert not any(b"quote a patient" in words for words in told)
 
 
-def test_what_one_engine_began_the_other_finishes(
-    archive: Path, tiny_bundle: Path, tmp_path: Path
-) -> None:
-    locally(archive, tmp_path / "whole", tiny_bundle)
-
-    def stop(done: Done) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        on_ray(archive, tmp_path / "out", tiny_bundle, report=stop)
-    locally(archive, tmp_path / "out", tiny_bundle)
-    assert parquet(tmp_path / "out") == parquet(tmp_path / "whole")
+def command(archive: Path, bundle: Path, address: str, *more: str) -> list[str]:
+    """Of a harvest into `ray`, in whatever folder it is run: Ray's processes have their own."""
+    return [
+        *(sys.executable, "-m", "commands", "harvest", str(archive), "--out", "ray"),
+        *("--model", str(bundle), "--engine", "ray", "--address", address, *more),
+    ]
 
 
 def test_the_command_joins_a_ray_that_runs(
     archive: Path, tiny_bundle: Path, tmp_path: Path, address: str
 ) -> None:
     locally(archive, tmp_path / "local", tiny_bundle)
-    # From another folder, and to a relative path: Ray's processes have a folder of their own.
     done = subprocess.run(
-        [
-            *(sys.executable, "-m", "commands", "harvest", str(archive), "--out", "ray"),
-            *("--model", str(tiny_bundle), "--shard-size", "10"),
-            *("--engine", "ray", "--address", address),
-        ],
+        command(archive, tiny_bundle, address, "--shard-size", "10"),
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -199,6 +209,29 @@ def test_the_command_joins_a_ray_that_runs(
     )
     assert done.returncode == 0, done.stderr
     assert "79 of 80 files localized" in done.stdout
+    assert parquet(tmp_path / "ray") == parquet(tmp_path / "local")
+
+
+def test_what_sigterm_stopped_on_ray_the_local_engine_finishes(
+    archive: Path, tiny_bundle: Path, tmp_path: Path, address: str
+) -> None:
+    locally(archive, tmp_path / "local", tiny_bundle, shard_size=1)
+    running = subprocess.Popen(
+        command(archive, tiny_bundle, address, "--shard-size", "1"),
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = monotonic() + 60
+    while not list((tmp_path / "ray").glob("radiographs/*/*")) and monotonic() < deadline:
+        sleep(0.02)
+    running.terminate()
+    _, said = running.communicate(timeout=30)
+    assert running.returncode == 130, said
+    assert "Stopped; the same command goes on from here." in said
+    assert len(parquet(tmp_path / "ray")) < len(parquet(tmp_path / "local"))
+    locally(archive, tmp_path / "ray", tiny_bundle, shard_size=1)
     assert parquet(tmp_path / "ray") == parquet(tmp_path / "local")
 
 
@@ -218,8 +251,8 @@ def test_without_the_extra_it_says_what_to_install(
 ) -> None:
     monkeypatch.delitem(sys.modules, "harvesting.ray_engine")
     monkeypatch.setitem(sys.modules, "ray", None)
-    command = ["harvest", str(archive), "--out", str(tmp_path / "out"), "--engine", "ray"]
-    refused = CliRunner().invoke(app, command)
+    words = ["harvest", str(archive), "--out", str(tmp_path / "out"), "--engine", "ray"]
+    refused = CliRunner().invoke(app, words)
     assert refused.exit_code == 2
     assert "This command needs ray: pip install 'cxr-localizer[ray]'." in refused.output
     assert not (tmp_path / "out").exists()
@@ -236,7 +269,7 @@ def test_without_the_extra_it_says_what_to_install(
 def test_an_address_that_cannot_be_used_is_refused(
     archive: Path, tmp_path: Path, options: list[str], said: str
 ) -> None:
-    command = ["harvest", str(archive), "--out", str(tmp_path / "out"), *options]
-    refused = CliRunner().invoke(app, command)
+    words = ["harvest", str(archive), "--out", str(tmp_path / "out"), *options]
+    refused = CliRunner().invoke(app, words)
     assert refused.exit_code == 2
     assert said in " ".join(refused.output.split())

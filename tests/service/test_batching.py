@@ -1,5 +1,6 @@
 """Batching: callers share runs of the graph, and no caller notices but by the clock."""
 
+import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +16,9 @@ from service_helpers import wait_until
 from localization import DISEASES, Compute, Localizer, ModelBundle, Outputs
 from service.batching import Batcher
 from service.settings import Settings
-from service.task import Choices, Task
+from service.task import Choices, Reply, Task
 from service.threads import ThreadEngine
+from service.uploads import Uploads
 
 SIDE, SLACK = 4, 1.0
 
@@ -144,21 +146,30 @@ def test_batches_of_four_give_the_probabilities_of_one_at_a_time(
 ) -> None:
     batched, single = engine_of(tiny_bundle, 4), engine_of(tiny_bundle, 1)
     choices = Choices("values", "all", None)
-    tasks = [
-        Task(list(radiographs.values())[number % 3], choices, str(number), 1_000_000, "off")
-        for number in range(48)
-    ]
-    with ThreadPoolExecutor(8) as callers:
-        answers = list(callers.map(batched.localize, tasks, timeout=30))
+    tasks = [Task(choices, str(number), 1_000_000, "off") for number in range(48)]
+    files = [list(radiographs.values())[number % 3] for number in range(48)]
+    answers = asyncio.run(ask_all(batched, tasks, files))
     assert isinstance(batched.localizer, CountingLocalizer)
     assert max(batched.localizer.sizes) > 1
-    for task, answer in zip(tasks, answers, strict=True):
-        alone = single.localize(task)
+    alone_answers = asyncio.run(ask_all(single, tasks, files))
+    for task, answer, alone in zip(tasks, answers, alone_answers, strict=True):
         assert orjson.loads(answer.body)["id"] == task.request_id
         assert answer.format == alone.format
         for disease in DISEASES:
             expected = pytest.approx(alone.probabilities[disease], abs=1e-6)
             assert answer.probabilities[disease] == expected
+
+
+async def ask_all(engine: ThreadEngine, tasks: list[Task], files: list[bytes]) -> list[Reply]:
+    """Have all localized at once."""
+    uploads = Uploads(max(map(len, files)))
+
+    async def ask(task: Task, file: bytes) -> Reply:
+        with uploads.open() as upload:
+            upload.write(file)
+            return await engine.localize(task, upload)
+
+    return await asyncio.gather(*map(ask, tasks, files))
 
 
 def test_warming_up_runs_the_sizes_of_batches_up_to_the_largest(tiny_bundle: Path) -> None:

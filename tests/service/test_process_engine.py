@@ -14,15 +14,17 @@ import cv2
 import numpy as np
 import orjson
 import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from service_helpers import wait_until
 
 from localization import BundleRefused, ModelBundle, RadiographRefused
 from localization.bundle import sha256, write_manifest
-from service.engine import EngineClosed, WorkFailed, load_localizer
+from service.engine import Engine, EngineClosed, WorkFailed, load_localizer
 from service.processes import ProcessEngine
 from service.settings import Settings
 from service.task import Choices, Reply, Task
 from service.threads import ThreadEngine
+from service.uploads import Uploads
 
 USUAL = Choices("png", "positive", None)
 EVERYTHING = Choices("values", "all", None)
@@ -34,10 +36,39 @@ def cpu(bundle: Path) -> Settings:
     )
 
 
-def task(data: bytes, choices: Choices = USUAL, **more: Any) -> Task:
-    return Task(
-        data, choices, **{"request_id": "1", "max_pixels": 1_000_000, "policy": "refuse", **more}
-    )
+def task(data: bytes, choices: Choices = USUAL, **more: Any) -> tuple[Task, bytes]:
+    """A task, and the radiograph that it is about."""
+    usual = {"request_id": "1", "max_pixels": 1_000_000, "policy": "refuse"}
+    return Task(choices, **{**usual, **more}), data
+
+
+class Blocking:
+    """An engine at an event loop of its own, that any thread may ask."""
+
+    def __init__(self, engine: Engine, portal: BlockingPortal) -> None:
+        self.engine = engine
+        self._portal = portal
+        self._uploads = Uploads(8 * 1024**2)
+
+    def localize(self, job: tuple[Task, bytes]) -> Reply:
+        return self._portal.call(self._localize, *job)
+
+    async def _localize(self, task: Task, data: bytes) -> Reply:
+        with self._uploads.open() as upload:
+            upload.write(data)
+            return await self.engine.localize(task, upload)
+
+    def close(self) -> None:
+        self._portal.call(self.engine.close)
+
+
+Open = Callable[[Path], tuple[Blocking, list[BaseProcess]]]
+
+
+@pytest.fixture(scope="module")
+def portal() -> Iterator[BlockingPortal]:
+    with start_blocking_portal() as portal:
+        yield portal
 
 
 def copy_of(bundle: Path, tmp_path: Path) -> Path:
@@ -49,26 +80,33 @@ def workers() -> set[BaseProcess]:
 
 
 @pytest.fixture(scope="module")
-def shared(tiny_bundle: Path) -> Iterator[ProcessEngine]:
+def shared(tiny_bundle: Path, portal: BlockingPortal) -> Iterator[Blocking]:
     """An engine that its tests leave as it was."""
-    engine = ProcessEngine(cpu(tiny_bundle))
+    engine = Blocking(ProcessEngine(cpu(tiny_bundle)), portal)
     yield engine
     engine.close()
 
 
-@pytest.fixture
-def opened() -> Iterator[Callable[[Path], tuple[ProcessEngine, list[BaseProcess]]]]:
-    """Open an engine of its own, and say which processes are its workers."""
-    engines: list[ProcessEngine] = []
+def threads_with(bundle: Path, portal: BlockingPortal) -> Blocking:
+    settings = cpu(bundle)
+    localizer = load_localizer(settings, ModelBundle.load(settings.model))
+    return Blocking(ThreadEngine(localizer, settings), portal)
 
-    def open_engine(bundle: Path) -> tuple[ProcessEngine, list[BaseProcess]]:
+
+@pytest.fixture
+def opened(portal: BlockingPortal) -> Iterator[Open]:
+    """Open an engine of its own, and say which processes are its workers."""
+    engines: list[Blocking] = []
+
+    def open_engine(bundle: Path) -> tuple[Blocking, list[BaseProcess]]:
         before = workers()
-        engines.append(ProcessEngine(cpu(bundle)))
+        engines.append(Blocking(ProcessEngine(cpu(bundle)), portal))
         return engines[-1], list(workers() - before)
 
     yield open_engine
     for engine in engines:
-        engine.close()
+        if not engine.engine._closed:
+            engine.close()
 
 
 def kill(worker: BaseProcess) -> None:
@@ -77,7 +115,7 @@ def kill(worker: BaseProcess) -> None:
     assert worker.exitcode is not None
 
 
-def replies(engine: ProcessEngine, data: bytes, count: int) -> list[Reply | Exception]:
+def replies(engine: Blocking, data: bytes, count: int) -> list[Reply | Exception]:
     """What each of ``count`` requests came to, one after another."""
 
     def ask() -> Reply | Exception:
@@ -93,26 +131,26 @@ def replies(engine: ProcessEngine, data: bytes, count: int) -> list[Reply | Exce
 @pytest.mark.parametrize("choices", [USUAL, EVERYTHING])
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "DICOM"])
 def test_a_process_answers_byte_for_byte_as_a_thread_does(
-    shared: ProcessEngine,
+    shared: Blocking,
     tiny_bundle: Path,
+    portal: BlockingPortal,
     radiographs: dict[str, bytes],
     image_format: str,
     choices: Choices,
     alone: bool,
 ) -> None:
-    settings = cpu(tiny_bundle)
-    threads = ThreadEngine(load_localizer(settings, ModelBundle.load(settings.model)), settings)
+    threads = threads_with(tiny_bundle, portal)
     job = task(radiographs[image_format], choices, alone=alone)
     ours, theirs = shared.localize(job), threads.localize(job)
     assert ours.body == theirs.body
     assert ours.probabilities == theirs.probabilities
     assert (ours.format, ours.width, ours.height) == (image_format, 96, 64)
     assert ours.seconds.keys() == theirs.seconds.keys()
-    assert shared.model == threads.model
+    assert shared.engine.model == threads.engine.model
 
 
 def test_a_small_upload_after_a_large_one_is_read_without_what_the_large_one_left(
-    shared: ProcessEngine, png: bytes
+    shared: Blocking, png: bytes
 ) -> None:
     alone = shared.localize(task(png)).body
     for _ in range(2):  # by each of the two workers
@@ -124,9 +162,7 @@ def test_a_small_upload_after_a_large_one_is_read_without_what_the_large_one_lef
         assert shared.localize(task(png)).body == alone
 
 
-def test_every_caller_gets_its_own_answer(
-    shared: ProcessEngine, radiographs: dict[str, bytes]
-) -> None:
+def test_every_caller_gets_its_own_answer(shared: Blocking, radiographs: dict[str, bytes]) -> None:
     files = list(radiographs.items())
 
     def ask(number: int) -> tuple[str, str]:
@@ -140,10 +176,9 @@ def test_every_caller_gets_its_own_answer(
 
 
 def test_a_refusal_comes_with_its_reason_and_its_sentence(
-    shared: ProcessEngine, tiny_bundle: Path, radiographs: dict[str, bytes]
+    shared: Blocking, tiny_bundle: Path, portal: BlockingPortal, radiographs: dict[str, bytes]
 ) -> None:
-    settings = cpu(tiny_bundle)
-    threads = ThreadEngine(load_localizer(settings, ModelBundle.load(settings.model)), settings)
+    threads = threads_with(tiny_bundle, portal)
     refused = {
         "empty": task(b""),
         "unsupported-format": task(b"GIF89a" + bytes(100)),
@@ -160,7 +195,7 @@ def test_a_refusal_comes_with_its_reason_and_its_sentence(
 
 
 def test_an_unexpected_error_tells_its_name_and_place_but_not_its_message(
-    shared: ProcessEngine, png: bytes
+    shared: Blocking, png: bytes
 ) -> None:
     choices = Choices("png", "positive", 4711)  # type: ignore[arg-type]
     for _ in range(2):
@@ -175,7 +210,7 @@ def test_an_unexpected_error_tells_its_name_and_place_but_not_its_message(
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_worker_that_is_killed_costs_one_request_at_most(
-    opened: Callable[[Path], tuple[ProcessEngine, list[BaseProcess]]],
+    opened: Open,
     tiny_bundle: Path,
     png: bytes,
     count: int,
@@ -191,7 +226,7 @@ def test_a_worker_that_is_killed_costs_one_request_at_most(
 
 
 def test_a_worker_that_is_killed_at_work_costs_that_request_alone(
-    opened: Callable[[Path], tuple[ProcessEngine, list[BaseProcess]]],
+    opened: Open,
     tiny_bundle: Path,
     png: bytes,
 ) -> None:
@@ -209,14 +244,12 @@ def test_a_worker_that_is_killed_at_work_costs_that_request_alone(
     assert second.is_alive()
 
 
-def test_what_a_worker_is_at_is_known_before_it_answers(
-    opened: Callable[[Path], tuple[ProcessEngine, list[BaseProcess]]], tiny_bundle: Path
-) -> None:
+def test_what_a_worker_is_at_is_known_before_it_answers(opened: Open, tiny_bundle: Path) -> None:
     """So that a request which is given up tells where its time went."""
     engine, both = opened(tiny_bundle)
-    job = slow_task()
+    job, data = slow_task()
     with ThreadPoolExecutor(1) as caller:
-        asked = caller.submit(engine.localize, job)
+        asked = caller.submit(engine.localize, (job, data))
         wait_until(lambda: "decode" in job.timeline.noted())
         for worker in both:
             assert worker.pid is not None
@@ -235,12 +268,12 @@ def test_what_a_worker_is_at_is_known_before_it_answers(
 
 
 def test_what_a_worker_was_at_when_it_died_is_kept(
-    opened: Callable[[Path], tuple[ProcessEngine, list[BaseProcess]]], tiny_bundle: Path, png: bytes
+    opened: Open, tiny_bundle: Path, png: bytes
 ) -> None:
     engine, both = opened(tiny_bundle)
-    job = slow_task()
+    job, data = slow_task()
     with ThreadPoolExecutor(1) as caller:
-        asked = caller.submit(engine.localize, job)
+        asked = caller.submit(engine.localize, (job, data))
         wait_until(lambda: "decode" in job.timeline.noted())
         for worker in both:
             kill(worker)
@@ -249,10 +282,10 @@ def test_what_a_worker_was_at_when_it_died_is_kept(
     # And the next request's is its own.
     following = task(png)
     engine.localize(following)
-    assert list(following.timeline.noted()) == ["decode", "inference", "boxes", "encode"]
+    assert list(following[0].timeline.noted()) == ["decode", "inference", "boxes", "encode"]
 
 
-def slow_task() -> Task:
+def slow_task() -> tuple[Task, bytes]:
     """One whose decoding takes a while, though it is a small file."""
     row = np.random.default_rng(0).integers(0, 256, (1, 10_000), np.uint8)
     data = cv2.imencode(".png", np.tile(row, (8000, 1)), (cv2.IMWRITE_PNG_COMPRESSION, 1))[1]
@@ -260,7 +293,7 @@ def slow_task() -> Task:
 
 
 def test_a_new_worker_holds_the_model_that_serves_whatever_its_folder_holds_now(
-    opened: Callable[[Path], tuple[ProcessEngine, list[BaseProcess]]],
+    opened: Open,
     tiny_bundle: Path,
     tmp_path: Path,
     png: bytes,
@@ -276,7 +309,7 @@ def test_a_new_worker_holds_the_model_that_serves_whatever_its_folder_holds_now(
 
 
 def test_an_idle_workers_death_costs_no_request(
-    opened: Callable[[Path], tuple[ProcessEngine, list[BaseProcess]]], tiny_bundle: Path, png: bytes
+    opened: Open, tiny_bundle: Path, png: bytes
 ) -> None:
     engine, own = opened(tiny_bundle)
     for worker in own:
@@ -315,7 +348,7 @@ def test_a_graph_that_only_a_worker_finds_broken_is_refused_at_opening(
 
 
 def test_a_closed_engine_takes_nothing_more_and_its_workers_are_gone(
-    opened: Callable[[Path], tuple[ProcessEngine, list[BaseProcess]]],
+    opened: Open,
     tiny_bundle: Path,
     png: bytes,
 ) -> None:
@@ -329,7 +362,7 @@ def test_a_closed_engine_takes_nothing_more_and_its_workers_are_gone(
 
 
 def test_closing_waits_for_what_is_at_work(
-    opened: Callable[[Path], tuple[ProcessEngine, list[BaseProcess]]],
+    opened: Open,
     tiny_bundle: Path,
     png: bytes,
 ) -> None:
@@ -340,9 +373,9 @@ def test_closing_waits_for_what_is_at_work(
     with ThreadPoolExecutor(2) as callers:
         try:
             at_work = callers.submit(engine.localize, task(png))
-            wait_until(lambda: engine._idle.qsize() == 1)
+            wait_until(lambda: engine.engine._idle.qsize() == 1)
             closing = callers.submit(engine.close)
-            wait_until(lambda: engine._closed)
+            wait_until(lambda: engine.engine._closed)
             with pytest.raises(EngineClosed):
                 engine.localize(task(png))
             with pytest.raises(TimeoutError):

@@ -169,7 +169,7 @@ def test_a_full_queue_says_when_what_it_holds_will_be_done(
     now = 0.0
     monkeypatch.setattr("service.admission.time", SimpleNamespace(perf_counter=lambda: now))
 
-    def take(seconds: float) -> None:
+    async def take(seconds: float) -> None:
         nonlocal now
         now += seconds
 
@@ -178,9 +178,9 @@ def test_a_full_queue_says_when_what_it_holds_will_be_done(
         for seconds in durations:
             await admission.run(lambda _, seconds=seconds: take(seconds), never())
             await asyncio.sleep(0)  # it leaves in the loop's next turn
-        gate = threading.Event()
+        gate = asyncio.Event()
         held = [
-            asyncio.create_task(admission.run(lambda _: gate.wait(20), never()))
+            asyncio.create_task(admission.run(lambda _: gate.wait(), never()))
             for _ in range(2 + max_waiting)
         ]
         await asyncio.sleep(0)  # all of them begin
@@ -279,14 +279,13 @@ def test_an_upload_that_does_not_come_is_given_up(
         assert post(client, png).status_code == 200
 
 
-def test_who_hangs_up_leaves_no_upload_behind(callers: ThreadPoolExecutor) -> None:
-    """The pool's own queue would hold a withdrawn job until a worker came to it."""
-    gate = threading.Event()
+def test_who_hangs_up_leaves_no_upload_behind() -> None:
     left: weakref.WeakSet[Job] = weakref.WeakSet()
 
     async def scenario() -> int:
+        gate = asyncio.Event()
         admission = Admission(1, 4, 60, lambda seconds: None)
-        first = asyncio.create_task(admission.run(lambda alone: gate.wait(20), never()))
+        first = asyncio.create_task(admission.run(lambda alone: gate.wait(), never()))
         for _ in range(3):
             gone = asyncio.get_running_loop().create_future()
             waits = asyncio.create_task(run_and_forget(admission, gone, left))
@@ -306,7 +305,7 @@ def test_who_hangs_up_leaves_no_upload_behind(callers: ThreadPoolExecutor) -> No
 class Job:
     """A job that can be told to be gone."""
 
-    def __call__(self, alone: bool) -> None:
+    async def __call__(self, alone: bool) -> None:
         """Do nothing."""
 
 

@@ -1,0 +1,106 @@
+"""Uploads in shared memory: written as they come, read by the worker that gets them."""
+
+import mmap
+import os
+from collections import deque
+from typing import Self
+
+KEPT_BYTES = 64 * 1024**2
+"""Memory that uploads which are done may keep for the next ones; more is given back."""
+
+
+def read(file: int, offset: int, length: int) -> bytes:
+    """Read an upload, in any process."""
+    if not length:
+        return b""
+    # Mapping all pages at once and copying them takes half the time of reading them as a file's.
+    flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
+    with mmap.mmap(file, length, flags=flags, prot=mmap.PROT_READ, offset=offset) as memory:
+        return memory[:]
+
+
+class Uploads:
+    """A file in memory, which no disk ever holds, with a stretch for each upload of a time.
+
+    Args:
+        max_bytes: the length of the longest upload.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.file = os.memfd_create("uploads")
+        self._size = -(-max_bytes // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
+        self._end = 0
+        self._free: deque[Upload] = deque()
+        """Those without memory on the left."""
+        self._kept = 0
+
+    def open(self) -> "Upload":
+        """Return an upload of which nothing has come yet."""
+        if not self._free:
+            return self._add()
+        # The last one that became free and has memory, the likeliest to be in a cache.
+        upload = self._free.pop()
+        self._kept -= upload.kept
+        return upload
+
+    def _add(self) -> "Upload":
+        offset, self._end = self._end, self._end + self._size
+        os.ftruncate(self.file, self._end)
+        return Upload(self, offset, mmap.mmap(self.file, self._size, offset=offset))
+
+    def take_back(self, upload: "Upload") -> None:
+        """Take an upload that no one needs any more."""
+        if self._kept + upload.kept > KEPT_BYTES:
+            upload.forget()
+            self._free.appendleft(upload)
+        else:
+            self._kept += upload.kept
+            self._free.append(upload)
+
+    def close(self) -> None:
+        """Give all memory back that no upload needs any more."""
+        self._free.clear()
+        os.close(self.file)
+
+
+class Upload:
+    """One upload. It is needed until no `with` block is within it any more.
+
+    Its bytes are those of ``file`` from ``offset`` on; see `read`.
+    """
+
+    def __init__(self, uploads: Uploads, offset: int, memory: mmap.mmap) -> None:
+        self.file, self.offset = uploads.file, offset
+        self.length = self.kept = 0
+        self._uploads, self._memory = uploads, memory
+        self._view = memoryview(memory)
+        self._users = 0
+
+    def write(self, data: bytes) -> None:
+        """Add what has come. Raises `IndexError` where it exceeds the longest upload."""
+        end = self.length + len(data)
+        self._memory[self.length : end] = data
+        self.length = end
+
+    def rest(self) -> memoryview:
+        """Where what is still to come belongs; whoever writes there adds to ``length``."""
+        return self._view[self.length :]
+
+    def read(self) -> bytes:
+        """Return all that has come."""
+        return self._memory[: self.length]
+
+    def forget(self) -> None:
+        """Give its memory back."""
+        self._memory.madvise(mmap.MADV_REMOVE)
+        self.kept = 0
+
+    def __enter__(self) -> Self:
+        self._users += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._users -= 1
+        if not self._users:
+            self.kept, self.length = max(self.kept, self.length), 0
+            self._uploads.take_back(self)

@@ -1,0 +1,55 @@
+"""A worker process: it holds the model, and localizes one radiograph at a time."""
+
+import contextlib
+import os
+import signal
+import socket
+from dataclasses import replace
+
+import cv2
+
+from localization import Localizer, ModelBundle, RadiographRefused
+from service.engine import WorkFailed, load_localizer, warm_up_sessions
+from service.logs import configure_logs, where
+from service.memory import keep_freed_memory
+from service.messages import receive_with_file, send
+from service.settings import Settings
+from service.task import STAGES, Reply, Task, localize
+from service.timeline import SharedTimeline
+from service.uploads import read
+
+
+def work(pipe: socket.socket, settings: Settings, bundle: ModelBundle) -> None:
+    """The life of a worker: load, say so, and answer until the other end is closed."""
+    # Who stops the service stops its main process, which ends its workers when they are done.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    configure_logs(settings)
+    keep_freed_memory()
+    cv2.setNumThreads(1)  # The cores are the other workers'.
+    with contextlib.suppress(EOFError, OSError):
+        _, (memory,), *_ = socket.recv_fds(pipe, 1, 1)
+        stages = SharedTimeline.open(memory, STAGES)
+        try:
+            localizer = load_localizer(settings, bundle)
+            warm_up_sessions(localizer)
+        except Exception as error:
+            send(pipe, error)
+            return
+        send(pipe, (localizer.provider, localizer.precision))
+        while True:
+            (task, offset, length), uploads = receive_with_file(pipe)
+            data = read(uploads, offset, length)
+            os.close(uploads)
+            send(pipe, _answer(replace(task, timeline=stages), data, localizer))
+            del data  # Else its memory could not be the next one's.
+
+
+def _answer(task: Task, data: bytes, localizer: Localizer) -> Reply | Exception:
+    try:
+        return localize(task, data, localizer, localizer.infer)
+    except RadiographRefused as refusal:
+        return refusal
+    except Exception as error:
+        # Not the error itself, whose message may quote the file.
+        return WorkFailed(type(error).__name__, where(error))
