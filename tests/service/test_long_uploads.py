@@ -137,10 +137,10 @@ def abandoned(running: Running) -> int:
 
 
 def test_who_hangs_up_in_the_middle_of_a_long_body_holds_nothing(running: Running) -> None:
-    for _ in range(2):
+    for before in range(2):
         with connect(running) as connection:
             connection.sendall(request(long(7 * MEGABYTE))[: 6 * MEGABYTE])
-    wait_until(lambda: abandoned(running) == 2)
+        wait_until(lambda: abandoned(running) > before)  # noqa: B023 - called at once
     assert ask(running, long(7 * MEGABYTE))[0] == 200
 
 
