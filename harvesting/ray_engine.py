@@ -166,6 +166,7 @@ def run_on_ray(
     Raises:
         WorkFailed: a shard failed in a way that no one expected.
         EngineFailed: Ray gave up.
+        KeyboardInterrupt: SIGINT or SIGTERM came; see `_interrupted_between_shards`.
     """
     files, root = fsspec.core.url_to_fs(job.out)
     if isinstance(files, LocalFileSystem):
@@ -176,11 +177,13 @@ def run_on_ray(
         return
     finished = False
     try:
-        for row in _stages(job, planned, workers).iter_rows():
-            done = _unpack(row[CELL])
-            if isinstance(done, RuntimeError):
-                raise done
-            report(done)
+        with _interrupted_between_shards() as interrupt:
+            for row in _stages(job, planned, workers).iter_rows():
+                done = _unpack(row[CELL])
+                if isinstance(done, RuntimeError):
+                    raise done
+                report(done)
+                interrupt()
         finished = True
     except RayError as error:
         raise EngineFailed(
@@ -191,6 +194,31 @@ def run_on_ray(
             # What is left by choice is no suspect. Tasks may still be ending, and leave a mark.
             with suppress(OSError):
                 clear(files, root)
+
+
+@contextmanager
+def _interrupted_between_shards() -> Iterator[Callable[[], None]]:
+    """Ctrl-C and SIGTERM wait for the next finished shard, where the function that this gives
+    raises KeyboardInterrupt; the second one does not wait. Within Ray's own code an interrupt
+    leaves streams that it then fails to close."""
+    came = False
+
+    def note(*_: object) -> None:
+        nonlocal came
+        if came:
+            raise KeyboardInterrupt
+        came = True
+
+    def interrupt() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupt
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _planned(shards: Iterable[Shard]) -> "ray.data.Dataset | None":

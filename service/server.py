@@ -32,8 +32,10 @@ def serve(settings: Settings) -> None:
     or a setting is refused.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to load anew
-    # Also while it loads, and as the first process of a container, which by default ignores it.
+    # Also while it loads: the first process of a container ignores SIGTERM by default, what a shell
+    # starts in the background SIGINT.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     configure_logs(settings)
     keep_freed_memory()
     try:

@@ -294,7 +294,12 @@ def test_the_last_of_two_new_models_is_the_one_that_stays(
 @contextlib.contextmanager
 def started(bundle: Path, **more: str) -> Iterator["subprocess.Popen[str]"]:
     """A process that may still be loading, and that nothing is left of afterwards."""
-    process = start(**SMALL, CXR_MODEL=str(bundle), **more)
+    with ended(start(**SMALL, CXR_MODEL=str(bundle), **more)) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def ended(process: "subprocess.Popen[str]") -> Iterator["subprocess.Popen[str]"]:
     try:
         yield process
     finally:
@@ -309,8 +314,15 @@ def test_a_reload_that_is_asked_for_too_early_does_no_harm(tiny_bundle: Path) ->
         assert '"drained"' in Running(process).stop()
 
 
-def test_ctrl_c_ends_a_process_that_loads(tiny_bundle: Path) -> None:
-    with started(tiny_bundle) as process:
+@pytest.mark.parametrize("inherited", [signal.SIG_DFL, signal.SIG_IGN])
+def test_ctrl_c_ends_a_process_that_loads(tiny_bundle: Path, inherited: signal.Handlers) -> None:
+    """A shell ignores SIGINT in what it starts in the background."""
+    before = signal.signal(signal.SIGINT, inherited)
+    try:
+        process = start(**SMALL, CXR_MODEL=str(tiny_bundle))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with ended(process):
         wait_until(lambda: len(children_of(process.pid)) > 2)  # the workers load
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
