@@ -40,7 +40,7 @@ from training.protocol import (
 from training.quantization import median_seconds
 from training.recipe import HarvestRecipe, MiningRecipe, PreservationRecipe, Recipe, Values
 from training.study_plots import draw_contact_sheet, draw_curves
-from training.train import BEST, LAST, train
+from training.train import BEST, LAST, load_network, train
 
 CURVE_AFP = tuple(np.geomspace(1 / 32, 2, 25).tolist())
 """False boxes per radiograph at which curves are drawn."""
@@ -129,6 +129,9 @@ def run_study(
         cache: folder of decoded radiographs.
         starts: weights of classification stages that are trained already, by the stage's name.
         progress: show bars.
+
+    Raises:
+        ValueError: a start is of no stage, or a folder of another recipe than the study's.
     """
     if unknown := starts.keys() - study.stages.keys():
         raise ValueError(f"The study has no stage {', '.join(sorted(unknown))}.")
@@ -179,10 +182,14 @@ def _trained(
     recipe: Recipe, data: ChestXray14, folder: Path, cache: Path, *, progress: bool
 ) -> Path:
     """The best checkpoint of a run that is finished, or is finished now."""
-    done = folder / "finished"
+    last, done = folder / LAST, folder / "finished"
+    if last.is_file() and load_network(last)[0] != recipe:
+        raise ValueError(
+            f"{folder} holds a run of another recipe than {recipe.name}'s: remove that folder, or "
+            "choose another output."
+        )
     if not done.exists():
-        resume = (folder / LAST).is_file()
-        train(recipe, data, folder, cache, resume=resume, progress=progress)
+        train(recipe, data, folder, cache, resume=last.is_file(), progress=progress)
         done.touch()
     return folder / BEST
 

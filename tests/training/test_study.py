@@ -1,5 +1,6 @@
 """A study of tiny rows, and what chooses where heat maps are cut."""
 
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -9,8 +10,8 @@ from localization import Compute, Localizer, ModelBundle
 from localization.boxes import PUBLISHED_THRESHOLDS
 from training.box_thresholds import choose_box_thresholds
 from training.dataset import ChestXray14
+from training.export import export
 from training.heat import PLAIN
-from training.recipe import Recipe
 from training.study import Row, Study, centred_gaussian, run_study
 from training.study_report import describe
 
@@ -68,6 +69,10 @@ def test_every_row_begins_with_its_stage_and_is_scored(
     )
     assert (tmp_path / "MSA" / "best.ckpt").stat().st_mtime_ns == stamp, "trained again"
 
+    longer = study.model_copy(update={"refinement": study.refinement | {"epochs": 2}})
+    with pytest.raises(ValueError, match="MSA holds a run of another recipe"):
+        run_study(longer, data, tmp_path, tmp_path / "cache", {}, progress=False)
+
 
 def test_the_shipped_study_is_made_of_recipes() -> None:
     study = Study.load()
@@ -90,24 +95,34 @@ def test_heat_maps_are_cut_by_the_boxes_of_even_patients_alone(
     assert cuts["Infiltration"] == PUBLISHED_THRESHOLDS
 
 
+def test_the_boxes_of_odd_patients_choose_nothing(
+    checkpoint: Path, bundle: ModelBundle, data: ChestXray14, tmp_path: Path
+) -> None:
+    """Wherever they were, heat maps and cuts stay as they are."""
+    odd = data.boxes["patient"] % 2 == 1
+    assert odd.any()
+    boxes = data.boxes.copy()
+    boxes.loc[odd, ["x", "y", "width", "height"]] = [900.0, 900.0, 40.0, 40.0]
+    boxes.loc[odd, "disease"] = "Effusion"
+    moved = replace(data, boxes=boxes)
+    cache = checkpoint.parent / "cache"
+    again = export(checkpoint, moved, cache, tmp_path / "tiny-net", "0.0.1")
+    assert again.manifest == bundle.manifest
+
+
 def test_a_gaussian_in_the_middle_is_in_the_middle() -> None:
     gaussian = centred_gaussian()
     assert gaussian[15:17, 15:17].min() == gaussian.max()
     assert gaussian[0].max() < gaussian[8].max() < gaussian[16].max()
 
 
-def test_the_rows_of_the_second_round_differ_in_their_prior_alone() -> None:
+def test_the_rows_of_the_second_round_differ_in_mining_and_prior_alone() -> None:
     study = Study.load(Path(str(files("training") / "second-round.yaml")))
-    starts = {"shipped": Path("models/lite0-msa-am-kp/network.pth")}
-    recipes = [study.recipe(name, starts) for name in study.rows]
-    control, *priors = recipes
-    assert control.harvest is None
-    assert {recipe.start for recipe in recipes} == {str(starts["shipped"])}
-    for recipe in priors:
-        assert recipe.harvest is not None
-        assert recipe.harvest.weight > 0
-        alike = recipe.model_copy(update={"harvest": None, "name": control.name})
-        assert alike == control
-    [same] = [recipe for recipe in priors if recipe.harvest == Recipe.load("second-round").harvest]
-    ours = Recipe.load("second-round").model_copy(update={"name": same.name})
-    assert ours == same
+    starts = {"first": Path("models/stages/msa-am-kp.pth"), "taught": Path("taught.ckpt")}
+    recipes = {name: study.recipe(name, starts) for name in study.rows}
+    assert {recipe.start for recipe in recipes.values()} == {str(starts["first"])}
+    alike = {"name": "", "harvest": None, "mining": None}
+    assert len({r.model_copy(update=alike).model_dump_json() for r in recipes.values()}) == 1
+    for name, recipe in recipes.items():
+        assert (recipe.mining is not None) == ("AM" in name)
+        assert (recipe.harvest is not None) == ("prior" in name)
