@@ -2,11 +2,15 @@
 
 Decoders make the picture that a codestream's own header asks for, whatever the DICOM header said.
 So each is read first: the markers of JPEG (ITU-T T.81, B.2.2) and JPEG-LS (T.87, C.2.2), which are
-alike, and of JPEG 2000 (T.800, A.5.1), which HTJ2K shares.
+alike, and those of JPEG 2000, which HTJ2K shares.
 """
 
 import struct
+from contextlib import suppress
 from typing import NamedTuple
+
+from localization.jpeg2000.boxes import first_codestream, read_boxes
+from localization.jpeg2000.codestream import TooShort, check_codestream, read_size
 
 # Start of frame, of JPEG's kinds and of JPEG-LS; C4, C8 and CC among them mean other things.
 FRAME_MARKERS = (set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}) | {0xF7}
@@ -14,12 +18,6 @@ FRAME_MARKERS = (set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}) | {0xF7}
 LONE_MARKERS = {0x01, *range(0xD0, 0xD9)}
 SCAN_MARKERS = {0xD9, 0xDA}
 """End of image and start of scan: there the header has ended."""
-
-J2K_START = b"\xff\x4f\xff\x51"
-"""Start of codestream, and the size marker that must follow."""
-J2K_SIZE = struct.Struct(">xxHHIIIIIIIIHB")
-MOST_TILES = 4096
-"""A radiograph of 50 million pixels in tiles of 128 x 128 has fewer."""
 
 
 class Promise(NamedTuple):
@@ -61,14 +59,11 @@ def j2k_promise(frame: bytes) -> Promise:
     """Of a JPEG 2000 or HTJ2K codestream, bare as DICOM wants it or in a JP2 file.
 
     Raises:
-        ValueError: there is no size marker, or it asks for an absurd number of tiles.
+        ValueError: there is no codestream, or one whose headers would cost a decoder too much.
     """
-    start = 0 if frame.startswith(J2K_START) else frame.find(J2K_START)
-    if start < 0 or len(frame) < start + 4 + J2K_SIZE.size:
-        raise ValueError("no size marker")
-    _, _, *spans, components, depth = J2K_SIZE.unpack_from(frame, start + 2)
-    right, bottom, left, top, tile_width, tile_height, tiles_left, tiles_top = spans
-    tiles = -(-(right - tiles_left) // tile_width) * -(-(bottom - tiles_top) // tile_height)
-    if not 1 <= tiles <= MOST_TILES:
-        raise ValueError("an absurd number of tiles")
-    return Promise(right - left, bottom - top, components, (depth & 0x7F) + 1)
+    # A frame of an odd length is padded by a zero (PS3.5, A.4).
+    code = first_codestream(read_boxes(frame.rstrip(b"\0")))
+    size = read_size(code)
+    with suppress(TooShort):  # There are no headers behind the end, and the decoder judges pixels.
+        check_codestream(code, size)
+    return Promise(size.width, size.height, len(size.bits), size.bits[0])

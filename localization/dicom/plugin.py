@@ -79,7 +79,8 @@ def decode_frame(frame: bytes, runner: DecodeRunner) -> bytes | bytearray:
         The samples, row by row, little-endian.
 
     Raises:
-        ValueError: the codestream is not of the size that the header gives, and was not decoded.
+        ValueError: the codestream is not of the size that the header gives, or asks for too much,
+            and was not decoded; or its values are below zero where the header has no sign.
     """
     if runner.transfer_syntax == uid.RLELossless:
         return _run_lengths(frame, runner)
@@ -92,6 +93,9 @@ def decode_frame(frame: bytes, runner: DecodeRunner) -> bytes | bytearray:
     samples = decode(frame)
     if samples.shape != (runner.rows, runner.columns):
         raise ValueError("the codestream broke its promise")
+    if not runner.pixel_representation and samples.min() < 0:
+        # Shifted or reinterpreted, such values are two different pictures.
+        raise ValueError("the codestream has a sign where the header says that there is none")
     # The codestream knows its depth better than the header, and signs are told by it.
     runner.set_option("bits_stored", promise.precision)
     runner.set_option("bits_allocated", 8 * samples.itemsize)

@@ -1,15 +1,13 @@
 """JPEG 2000, as JP2 file or raw codestream: by Pillow, by OpenCV for channels of over 8 bits."""
 
-import struct
-from collections.abc import Iterator
 from io import BytesIO
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
-from localization.pictures import codestream
+from localization.jpeg2000 import codestream
+from localization.jpeg2000.boxes import JP2_SIGNATURE, first_codestream, read_boxes
 from localization.pictures.gray import (
     decode_by_opencv,
     exif_orientation,
@@ -20,27 +18,14 @@ from localization.pictures.gray import (
 )
 from localization.refusal import RadiographRefused, check_size
 
-JP2_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
-
 READ_DEEP = ((1, False), (1, True), (3, False))
 """Channels of over 8 bits that are read: how many there are, and whether they are signed."""
-
-MOST_BOXES = 1000
-"""Far more than a file of one picture has."""
-
-LARGEST_HEADER = 2**20
-"""Bytes of the header box, a colour profile among them."""
 
 UUIDS = {
     b"JpgTiffExif->JP2": "exif",
     bytes.fromhex("be7acfcb97a942e89c71999491e3afac"): "xmp",
 }
 """Boxes that may hold an orientation, and where Pillow looks for their content."""
-
-
-class _Box(NamedTuple):
-    kind: bytes
-    content: memoryview
 
 
 def begins(data: bytes) -> bool:
@@ -51,7 +36,7 @@ def begins(data: bytes) -> bool:
 def is_whole(data: bytes) -> bool:
     """Whether the codestream goes on to its end, as far as its headers say."""
     try:
-        code = _codestream(_boxes(data))
+        code = first_codestream(read_boxes(data))
         codestream.check_codestream(code, codestream.read_size(code))
     except codestream.TooShort:
         return False
@@ -62,8 +47,8 @@ def is_whole(data: bytes) -> bool:
 
 def read_jpeg2000(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     """Decode to upright gray levels, uint8 `[height, width]`."""
-    boxes = _boxes(data)
-    code = _codestream(boxes)
+    boxes = read_boxes(data)
+    code = first_codestream(boxes)
     size = codestream.read_size(code)
     check_size(size.width, size.height, max_pixels)
     codestream.check_codestream(code, size)
@@ -74,42 +59,6 @@ def read_jpeg2000(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
         if kind == b"uuid" and bytes(content[:16]) in UUIDS:
             image.info[UUIDS[bytes(content[:16])]] = bytes(content[16:])
     return upright(to_gray(_levels(image, data, size)), exif_orientation(image))
-
-
-def _boxes(data: bytes) -> list[_Box]:
-    """The boxes of a file; a raw codestream counts as one of a JP2 file."""
-    if data.startswith(codestream.START):
-        return [_Box(b"jp2c", memoryview(data))]
-    return list(_walk(memoryview(data)))
-
-
-def _walk(data: memoryview) -> Iterator[_Box]:
-    position = 0
-    for _ in range(MOST_BOXES):
-        if position + 8 > len(data):
-            return
-        length, kind = struct.unpack_from(">I4s", data, position)
-        header = 8
-        if length == 1:
-            if position + 16 > len(data):
-                return
-            length, header = struct.unpack_from(">Q", data, position + 8)[0], 16
-        if length == 0:
-            # To the end of the file.
-            length = len(data) - position
-        if length < header or (kind == b"jp2h" and length > LARGEST_HEADER):
-            raise ValueError("not a length that a box has")
-        yield _Box(kind, data[position + header : position + length])
-        position += length
-    raise ValueError("too many boxes")
-
-
-def _codestream(boxes: list[_Box]) -> memoryview:
-    """The first codestream, which is the picture; its header has to come before."""
-    for kind, content in boxes:
-        if kind == b"jp2c":
-            return content
-    raise codestream.TooShort("before its codestream")
 
 
 def _levels(image: Jpeg2KImageFile, data: bytes, size: codestream.Size) -> NDArray[np.uint8]:

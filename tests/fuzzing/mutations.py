@@ -10,9 +10,11 @@ from dicom_parts import (
     DicomParts,
     Element,
     encapsulated,
+    even,
     fragments,
     nested,
 )
+from jpeg2000_coding import SIDES, with_costly_coding
 from picture_parts import parted
 from pydicom import uid
 from seeds import BORN, PATIENT, Kind, Seed, seeds
@@ -245,7 +247,17 @@ def foreign_part(seed: Seed, rng: random.Random) -> bytes:
     return _of_parts(change, seed, rng)
 
 
-OF_PICTURES = (shuffle_parts, repeat_part, drop_part, extreme_in_part, damage_part, foreign_part)
+def costly_coding(seed: Seed, rng: random.Random) -> bytes:
+    """A JPEG 2000 whose precincts, code-blocks or layers are far too many."""
+    if seed.kind != "JPEG 2000":
+        return extreme_number(seed.data, rng)
+    return with_costly_coding(seed.data, rng, rng.choice(SIDES))
+
+
+OF_PICTURES = (
+    shuffle_parts, repeat_part, drop_part, extreme_in_part, damage_part, foreign_part,
+    costly_coding,
+)  # fmt: skip
 
 
 # Of DICOM files: their elements.
@@ -365,6 +377,19 @@ def shuffle_fragments(seed: Seed, rng: random.Random) -> bytes:
     return parts.written()
 
 
+def costly_frame(seed: Seed, rng: random.Random) -> bytes:
+    """A JPEG 2000 or HTJ2K frame whose precincts, code-blocks or layers are far too many."""
+    parts = _parts(rng.choice([one for one in seeds() if one.name in ("j2k.dcm", "htj2k.dcm")]))
+    side = rng.choice(SIDES)
+    frame = b"".join(fragments(parts.elements[-1].value)[1:])
+    value = encapsulated([b"", even(with_costly_coding(frame, rng, side))])
+    parts.elements[-1] = replace(parts.elements[-1], value=value)
+    if side is not None:
+        parts.put("Rows", struct.pack("<H", side))
+        parts.put("Columns", struct.pack("<H", side))
+    return parts.written()
+
+
 def nest_sequences(seed: Seed, rng: random.Random) -> bytes:
     """A sequence in a sequence in a sequence, where one is asked for or where none belongs."""
     parts = _parts(seed)
@@ -409,7 +434,7 @@ def bare(seed: Seed, rng: random.Random) -> bytes:
 OF_DICOM: Sequence[Callable[[Seed, random.Random], bytes]] = (
     remove_elements, duplicate_elements, move_elements, retype_elements, absurd_values,
     absurd_values, extreme_values, wrong_lengths, swap_syntax, shuffle_fragments, shuffle_fragments,
-    nest_sequences, lookup_tables, bare,
+    costly_frame, nest_sequences, lookup_tables, bare,
 )  # fmt: skip
 
 

@@ -2,18 +2,29 @@
 
 import io
 import logging
+import resource
 import struct
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 
 import pytest
 from dicom_parts import DicomParts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mutations import ABOUT_PIXELS, ABSURD, SYNTAXES, VRS, mutated
-from seeds import plant, seeds, told
+from mutations import (
+    ABOUT_PIXELS,
+    ABSURD,
+    SYNTAXES,
+    VRS,
+    costly_coding,
+    costly_frame,
+    mutated,
+)
+from seeds import Seed, plant, seeds, told
 
 from localization import Compute, Localizer, ModelBundle, Radiograph, RadiographRefused
 from localization.gate import Policy
@@ -88,6 +99,19 @@ def test_a_mutated_file_is_localized_or_refused(localizer: Localizer, said: io.S
     # The mutations reach all of it, and leave something to localize.
     assert found["localized"] > FILES / 4
     assert len(found) > 12
+
+
+@pytest.mark.parametrize("change", [costly_coding, costly_frame])
+def test_a_costly_coding_style_costs_nothing(change: Callable[[Seed, Random], bytes]) -> None:
+    seed = next(one for one in seeds() if one.name == "gray.jp2")
+    for number in range(40):
+        data = change(seed, Random(number))
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        with suppress(RadiographRefused):
+            Radiograph.read(data)
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        assert after.ru_utime - before.ru_utime < 2
+        assert after.ru_maxrss - before.ru_maxrss < 300_000  # KiB
 
 
 VALUES = st.one_of(
