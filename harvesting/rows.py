@@ -53,7 +53,7 @@ class RadiographRow:
     image_left: str | None = None
     """The patient's side that is at the picture's left."""
     window: str | None = None
-    """How a DICOM file's values became levels, in words."""
+    """How values became levels, in words; None for pictures of 8 bits."""
     typicality: float | None = None
     """In [0, 1]: 1 where it is as much like the training radiographs as half of them are."""
     warnings: tuple[str, ...] = ()

@@ -43,7 +43,7 @@ class Radiograph:
     format: Format
     image_left: ImageLeft = "unknown"
     window: str | None = None
-    """How a DICOM file's values became levels, in words; None for pictures, which need none."""
+    """How values became levels, in words; None for pictures of 8 bits, which need none."""
     doubts: tuple[Doubt, ...] = ()
     """What the answer warns of, as far as the file itself tells."""
     exposed: Field | None = None
@@ -84,8 +84,9 @@ class Radiograph:
         """Read a PNG, JPEG, JPEG 2000, TIFF, WebP or DICOM file, told apart by its first bytes.
 
         8-bit pictures keep their levels. Deeper pictures have no display window, so they are
-        shown linearly from their darkest to their brightest pixel. Transparency lies over black.
-        A gray picture in colour channels becomes gray; DICOM is shown through its own window.
+        shown linearly over the range of their pixels: see `show_range`. Transparency lies over
+        black. A gray picture in colour channels becomes gray; DICOM is shown through its own
+        window.
         Its field is looked for: see `find_field`.
 
         Args:
@@ -128,7 +129,8 @@ class Radiograph:
                 "The file is not a PNG, JPEG, JPEG 2000, TIFF or WebP picture, nor a DICOM file; "
                 "send one of these.",
             )
-        return cls(read_picture(data, name, max_pixels), name)
+        decoded = read_picture(data, name, max_pixels)
+        return cls(decoded.levels, name, window=decoded.window, doubts=decoded.doubts)
 
     def at_side(self, side: int) -> NDArray[np.uint8]:
         """Its field as a model sees it: uint8 `[side, side]`, see `to_side`."""

@@ -103,7 +103,10 @@ class RadiographFacts(BaseModel):
     image_left: Literal["patient right", "patient left", "unknown"] = Field(
         description="Which side of the patient the image's left is, as the file says."
     )
-    window: str | None = Field(description="How a DICOM file's values were shown; in words.")
+    window: str | None = Field(
+        description="How the values of a DICOM file, or of a picture of over 8 bits, were shown; "
+        "in words."
+    )
     typicality: float = Field(
         description="In [0, 1]: how much it is like the radiographs that the model learned from."
     )
@@ -165,7 +168,7 @@ EXAMPLE_ANSWER: dict[str, Any] = {
         "height": 1841,
         "field": {"x": 0, "y": 0, "width": 1955, "height": 1841},
         "image_left": "patient right",
-        "window": "window 2048/4096",
+        "window": "window 2048/4096 (LINEAR)",
         "typicality": 0.93,
         "warnings": [],
     },

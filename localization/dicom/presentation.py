@@ -14,8 +14,9 @@ from pydicom import Dataset
 from localization.dicom.elements import items, numbers, text
 from localization.dicom.pixels import StoredValues
 from localization.dicom.tables import is_little_endian, read_table
-from localization.dicom.voi import Values, show
+from localization.dicom.voi import show
 from localization.gate import Doubt
+from localization.value_range import Values, histogram
 
 
 class Presentation(NamedTuple):
@@ -34,7 +35,7 @@ def present(dataset: Dataset, stored: StoredValues) -> Presentation:
     image of 50 million pixels would fill gigabytes.
     """
     every: NDArray[np.integer] = np.arange(2**16, dtype=np.uint16).view(stored.dtype)
-    counts = _histogram(stored)
+    counts = histogram(stored.view(np.uint16))
     padding = _padding(dataset, every)
     if not counts[~padding].any():
         padding[:] = False  # All of it: then it is none.
@@ -51,12 +52,6 @@ def present(dataset: Dataset, stored: StoredValues) -> Presentation:
     levels[padding] = 0
     pixels = np.asarray(cv2.LUT(stored.view(np.uint16), levels), dtype=np.uint8)
     return Presentation(pixels, voi.words, (*voi.doubts, *doubts))
-
-
-def _histogram(stored: StoredValues) -> NDArray[np.float32]:
-    """How many pixels have each value, `[65536]`, in the order of the values' bits."""
-    counts = cv2.calcHist([stored.view(np.uint16)], [0], None, [2**16], [0, 2**16])
-    return np.asarray(counts, dtype=np.float32).ravel()
 
 
 def _padding(dataset: Dataset, every: NDArray[np.integer]) -> NDArray[np.bool_]:

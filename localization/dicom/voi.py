@@ -19,11 +19,7 @@ from localization.dicom.elements import items, numbers, text
 from localization.dicom.tables import is_little_endian, read_table
 from localization.gate import Doubt
 from localization.levels import to_levels
-
-Values = NDArray[np.integer | np.floating]
-"""`[65536]`: what each stored value has become so far."""
-
-ROBUST_PERCENTILES = (0.5, 99.5)
+from localization.value_range import ROBUST, Shown, Values, robust_levels, show_range
 
 # A picture that has at least MANY_VALUES counts as shown when no more than MOST_EXTREME of its
 # pixels are wholly black or white, and its middle 98 % spread over at least LEAST_SPREAD levels.
@@ -31,15 +27,6 @@ ROBUST_PERCENTILES = (0.5, 99.5)
 MANY_VALUES = 64
 MOST_EXTREME = 0.95
 LEAST_SPREAD = 16
-
-
-class Shown(NamedTuple):
-    """Levels for each stored value, and how they were made."""
-
-    levels: NDArray[np.uint8]
-    """`[65536]`."""
-    words: str
-    doubts: tuple[Doubt, ...]
 
 
 class Candidate(NamedTuple):
@@ -53,7 +40,7 @@ class Candidate(NamedTuple):
 def show(dataset: Dataset | None, values: Values, counts: NDArray[np.float32]) -> Shown:
     """Show values by the first of the file's VOI LUTs and windows that shows them.
 
-    Without any, the picture runs linearly from its darkest to its brightest pixel.
+    Without any, the picture runs linearly over the range of its pixels: see `show_range`.
 
     Args:
         dataset: whose VOI LUTs and windows are meant for these values; None where what would have
@@ -70,23 +57,17 @@ def show(dataset: Dataset | None, values: Values, counts: NDArray[np.float32]) -
             continue  # pydicom raises anything for elements that it cannot read.
         if _shows(levels, counts):
             return Shown(levels, candidate.words, ())
-    robust_words = "percentiles {:g} to {:g}".format(*ROBUST_PERCENTILES)
     if offered or dataset is None:
-        return Shown(_robust(values, counts), robust_words, (_replaced(robust_words),))
-    used = values[counts > 0]
-    levels = to_levels(values, float(used.min()), float(used.max()))
-    if _shows(levels, counts):
-        return Shown(levels, "darkest to brightest", ())
-    # A few pixels far from all others. The file promised no window, so nothing was replaced.
-    return Shown(_robust(values, counts), robust_words, ())
+        return Shown(robust_levels(values, counts), ROBUST, (_replaced(),))
+    return show_range(values, counts)
 
 
-def _replaced(words: str) -> Doubt:
+def _replaced() -> Doubt:
     return Doubt(
         "window-replaced",
         "The DICOM file's own display window or lookup table does not show its picture, and the "
         "range of its pixels was taken instead; check the picture against the radiograph.",
-        evidence={"shown": words},
+        evidence={"shown": ROBUST},
     )
 
 
@@ -161,15 +142,3 @@ def _shows(levels: NDArray[np.uint8], counts: NDArray[np.float32]) -> bool:
     shares = np.bincount(levels, weights=counts, minlength=256) / counts.sum(dtype=np.float64)
     dark, bright = np.searchsorted(np.cumsum(shares), (0.01, 0.99))
     return bool(shares[0] + shares[255] <= MOST_EXTREME) and bool(bright - dark >= LEAST_SPREAD)
-
-
-def _robust(values: Values, counts: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Values linearly between the percentiles that a few odd pixels do not move."""
-    used = np.flatnonzero(counts)
-    used = used[np.argsort(values[used], kind="stable")]
-    reached = np.cumsum(counts[used], dtype=np.float64)
-    places = np.searchsorted(reached, np.array(ROBUST_PERCENTILES) / 100 * reached[-1])
-    black, white = values[used[places]]
-    if black == white:
-        black, white = values[used[0]], values[used[-1]]
-    return to_levels(values, float(black), float(white))

@@ -7,10 +7,8 @@ gets to guess what a file is.
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from localization.pictures import jpeg, jpeg2000, png, tiff, webp
+from localization.pictures.gray import Decoded
 from localization.refusal import RadiographRefused
 
 PictureFormat = Literal["PNG", "JPEG", "JPEG 2000", "TIFF", "WebP"]
@@ -20,7 +18,7 @@ class _Format(NamedTuple):
     """What is known of a format: how its files begin, how they are read, how they end."""
 
     begins: Callable[[bytes], bool]
-    read: Callable[[bytes, int], NDArray[np.uint8]]
+    read: Callable[[bytes, int], Decoded]
     is_whole: Callable[[bytes], bool]
 
 
@@ -41,7 +39,7 @@ def picture_format(data: bytes) -> PictureFormat | None:
     return None
 
 
-def read_picture(data: bytes, name: PictureFormat, max_pixels: int) -> NDArray[np.uint8]:
+def read_picture(data: bytes, name: PictureFormat, max_pixels: int) -> Decoded:
     """Decode a picture to upright gray levels, uint8 `[height, width]`.
 
     Args:

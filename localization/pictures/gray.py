@@ -1,14 +1,15 @@
 """From whatever a decoder gives to upright gray levels."""
 
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from localization.levels import to_levels
+from localization.gate import Doubt
 from localization.refusal import RadiographRefused
+from localization.value_range import histogram, show_range
 
 # What OpenCV finds wrong with a file the refusal says; its own lines would stand between those of
 # the log.
@@ -19,6 +20,16 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 # levels, a coloured marker or line of text below the share.
 COLOUR_LEVELS = 24
 COLOURED_SHARE = 0.02
+
+
+class Decoded(NamedTuple):
+    """The levels of a picture, and how they were made."""
+
+    levels: NDArray[np.uint8]
+    """Gray `[height, width]` or RGB `[height, width, 3]`."""
+    window: str | None = None
+    """How deeper values became levels, in words; None for 8 bits, which stay as they are."""
+    doubts: tuple[Doubt, ...] = ()
 
 
 def flat_levels(image: Image.Image) -> NDArray[np.uint8]:
@@ -65,10 +76,13 @@ def decode_by_opencv(data: bytes, height: int, width: int, depth: type[Depth]) -
     return rgb.astype(depth, copy=False)
 
 
-def stretched(values: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """16-bit values as levels, linearly from the darkest (0) to the brightest (255) of them."""
-    table = to_levels(np.arange(2**16), int(values.min()), int(values.max()))
-    return np.asarray(cv2.LUT(values, table), dtype=np.uint8)
+def stretched(values: NDArray[np.uint16]) -> Decoded:
+    """16-bit values as levels, linearly over their range: see `show_range`."""
+    # Of all channels together: they keep their proportions.
+    counts = histogram(values.reshape(len(values), -1))
+    shown = show_range(np.arange(2**16), counts)
+    levels = np.asarray(cv2.LUT(values, shown.levels), dtype=np.uint8)
+    return Decoded(levels, shown.words, shown.doubts)
 
 
 def to_gray(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -2,25 +2,23 @@
 
 from io import BytesIO
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL.JpegImagePlugin import JpegImageFile
 
-from localization.pictures.gray import exif_orientation, flat_levels, to_gray, upright
+from localization.pictures.gray import Decoded, exif_orientation, flat_levels, to_gray, upright
 from localization.refusal import check_size
 
 SIGNATURE = b"\xff\xd8\xff"
 END = b"\xff\xd9"
 
 
-def read_jpeg(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+def read_jpeg(data: bytes, max_pixels: int) -> Decoded:
     """Decode to upright gray levels, uint8 `[height, width]`.
 
     A JPEG with further pictures behind it (MPO: previews, gain maps) is read as its first.
     """
     image = JpegImageFile(BytesIO(data))
     check_size(image.width, image.height, max_pixels)
-    return upright(to_gray(flat_levels(image)), exif_orientation(image))
+    return Decoded(upright(to_gray(flat_levels(image)), exif_orientation(image)))
 
 
 def begins(data: bytes) -> bool:

@@ -3,12 +3,12 @@
 from io import BytesIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
 from localization.jpeg2000 import codestream
 from localization.jpeg2000.boxes import JP2_SIGNATURE, first_codestream, read_boxes
 from localization.pictures.gray import (
+    Decoded,
     decode_by_opencv,
     exif_orientation,
     flat_levels,
@@ -45,7 +45,7 @@ def is_whole(data: bytes) -> bool:
     return True
 
 
-def read_jpeg2000(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+def read_jpeg2000(data: bytes, max_pixels: int) -> Decoded:
     """Decode to upright gray levels, uint8 `[height, width]`."""
     boxes = read_boxes(data)
     code = first_codestream(boxes)
@@ -58,11 +58,13 @@ def read_jpeg2000(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     for kind, content in boxes:
         if kind == b"uuid" and bytes(content[:16]) in UUIDS:
             image.info[UUIDS[bytes(content[:16])]] = bytes(content[16:])
-    return upright(to_gray(_levels(image, data, size)), exif_orientation(image))
+    decoded = _levels(image, data, size)
+    gray = to_gray(decoded.levels)
+    return decoded._replace(levels=upright(gray, exif_orientation(image)))
 
 
-def _levels(image: Jpeg2KImageFile, data: bytes, size: codestream.Size) -> NDArray[np.uint8]:
-    """Decode to levels without transparency: gray `[height, width]` or RGB `[height, width, 3]`."""
+def _levels(image: Jpeg2KImageFile, data: bytes, size: codestream.Size) -> Decoded:
+    """Decode to levels without transparency."""
     deep = max(size.bits) > 8
     if max(size.bits) > 16 or (deep and (len(size.bits), size.signed) not in READ_DEEP):
         raise RadiographRefused(
@@ -73,7 +75,7 @@ def _levels(image: Jpeg2KImageFile, data: bytes, size: codestream.Size) -> NDArr
     # OpenCV lets damaged files pass, so Pillow decodes every file.
     image.load()
     if not deep:
-        return flat_levels(image)
+        return Decoded(flat_levels(image))
     if len(size.bits) == 1:
         if image.mode != "I;16":
             raise ValueError("headers contradict each other")

@@ -3,10 +3,10 @@
 from io import BytesIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL.PngImagePlugin import PngImageFile
 
 from localization.pictures.gray import (
+    Decoded,
     decode_by_opencv,
     exif_orientation,
     flat_levels,
@@ -21,18 +21,19 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 END = b"IEND\xaeB`\x82"
 
 
-def read_png(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+def read_png(data: bytes, max_pixels: int) -> Decoded:
     """Decode to upright gray levels, uint8 `[height, width]`."""
     image = _open(data, max_pixels)
     plain = decode_plain_png(data, image.width, image.height)
     if plain is not None:
-        return plain
+        return Decoded(plain)
     if getattr(image, "is_animated", False):
         raise RadiographRefused(
             "animated", "The PNG is animated; send one radiograph as a still image."
         )
-    gray = to_gray(_levels(image, data))
-    return upright(gray, exif_orientation(image))
+    decoded = _levels(image, data)
+    gray = to_gray(decoded.levels)
+    return decoded._replace(levels=upright(gray, exif_orientation(image)))
 
 
 def begins(data: bytes) -> bool:
@@ -58,8 +59,8 @@ def _open(data: bytes, max_pixels: int) -> PngImageFile:
     return image
 
 
-def _levels(image: PngImageFile, data: bytes) -> NDArray[np.uint8]:
-    """Decode to levels without transparency: gray `[height, width]` or RGB `[height, width, 3]`."""
+def _levels(image: PngImageFile, data: bytes) -> Decoded:
+    """Decode to levels without transparency."""
     deep_channels = str(image.tile[0].args).endswith(";16B") and image.mode != "I;16"
     # OpenCV lets truncated files pass, so Pillow decodes every file.
     image.load()
@@ -70,4 +71,4 @@ def _levels(image: PngImageFile, data: bytes) -> NDArray[np.uint8]:
         if "transparency" in image.info:
             gray[gray == image.info["transparency"]] = 0
         return stretched(gray)
-    return flat_levels(image)
+    return Decoded(flat_levels(image))

@@ -7,11 +7,17 @@ that agree, and no text, which a decoder's message might quote.
 from io import BytesIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from localization.pictures.gray import decode_by_opencv, flat_levels, stretched, to_gray, upright
+from localization.pictures.gray import (
+    Decoded,
+    decode_by_opencv,
+    flat_levels,
+    stretched,
+    to_gray,
+    upright,
+)
 from localization.pictures.tiff_directory import SIGNATURES, Tag, picture_tags, with_directory
 from localization.pictures.tiff_picture import SIGNED, WHITE_IS_ZERO, Picture, checked_tags
 from localization.refusal import check_size
@@ -27,18 +33,19 @@ def is_whole(data: bytes) -> bool:
     return True
 
 
-def read_tiff(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+def read_tiff(data: bytes, max_pixels: int) -> Decoded:
     """Decode the one picture of a file to upright gray levels, uint8 `[height, width]`."""
     picture = Picture(picture_tags(data))
     check_size(picture.width, picture.height, max_pixels)
-    gray = to_gray(_levels(picture, with_directory(data, checked_tags(picture, data))))
+    decoded = _levels(picture, with_directory(data, checked_tags(picture, data)))
+    gray = to_gray(decoded.levels)
     if picture.photometric == WHITE_IS_ZERO:
         gray = 255 - gray
-    return upright(gray, picture.number(Tag.Orientation))
+    return decoded._replace(levels=upright(gray, picture.number(Tag.Orientation)))
 
 
-def _levels(picture: Picture, data: bytes) -> NDArray[np.uint8]:
-    """Decode to levels without transparency: gray `[height, width]` or RGB `[height, width, 3]`."""
+def _levels(picture: Picture, data: bytes) -> Decoded:
+    """Decode to levels without transparency."""
     image = TiffImageFile(BytesIO(data))
     # Made here, or Pillow would ask its process-wide limit of pixels whether it may be made.
     image.im = Image.new(image.mode, (picture.width, picture.height)).im
@@ -46,7 +53,7 @@ def _levels(picture: Picture, data: bytes) -> NDArray[np.uint8]:
     if image.size != (picture.width, picture.height):
         raise ValueError("not of the size that the tags say")
     if picture.bits <= 8:
-        return flat_levels(image)
+        return Decoded(flat_levels(image))
     if picture.samples > 1:
         return stretched(decode_by_opencv(data, picture.height, picture.width, np.uint16))
     values = np.asarray(image).astype(np.uint16)

@@ -5,10 +5,15 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from localization.pictures.gray import decode_by_opencv, exif_orientation, to_gray, upright
+from localization.pictures.gray import (
+    Decoded,
+    decode_by_opencv,
+    exif_orientation,
+    to_gray,
+    upright,
+)
 from localization.refusal import RadiographRefused, check_size
 
 MOST_CHUNKS = 1000
@@ -33,7 +38,7 @@ def is_whole(data: bytes) -> bool:
     return len(data) >= 12 and len(data) >= 8 + int.from_bytes(data[4:8], "little")
 
 
-def read_webp(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+def read_webp(data: bytes, max_pixels: int) -> Decoded:
     """Decode to upright gray levels, uint8 `[height, width]`."""
     chunks = list(_chunks(data))
     width, height = _size(chunks[0])
@@ -46,7 +51,7 @@ def read_webp(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
         raise ValueError("shorter than it says")
     # Not by Pillow's plugin: Pillow's process-wide limit of pixels is part of that.
     levels = decode_by_opencv(data, height, width, np.uint8)
-    return upright(to_gray(levels), _orientation(chunks))
+    return Decoded(upright(to_gray(levels), _orientation(chunks)))
 
 
 def _chunks(data: bytes) -> Iterator[_Chunk]:

@@ -253,6 +253,20 @@ def test_a_few_pixels_far_away_do_not_hide_the_picture() -> None:
     dataset = as_dicom(values, 16)
     assert np.abs(read(dataset).pixels[1].astype(int) - ramp()[0]).max() <= 4
     assert read(dataset).window == "percentiles 0.5 to 99.5"
+    assert codes(dataset) == ["far-pixels"]
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_a_few_hot_pixels_leave_13_bits_their_levels(photometric: str, signed: bool) -> None:
+    """From darkest to brightest they would have 32 or more; not few enough to show nothing."""
+    values = ramp(13, signed=signed, height=256)
+    expected = shown(values, 16, PhotometricInterpretation=photometric).astype(int)
+    values[0, :5] = 32_767 if signed else 65_535
+    dataset = as_dicom(values, 16, PhotometricInterpretation=photometric)
+    assert np.abs(read(dataset).pixels[1:] - expected[1:]).max() <= 4
+    assert codes(dataset) == ["far-pixels"]
+    assert codes(dataset, policy="off") == ["far-pixels"]
 
 
 @pytest.mark.parametrize("signed", [False, True])
