@@ -4,16 +4,30 @@ import re
 from datetime import date, datetime
 
 from pydicom import Dataset
-from pydicom.uid import DigitalXRayImageStorageForProcessing
+from pydicom.uid import (
+    ComputedRadiographyImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    DigitalXRayImageStorageForProcessing,
+)
 
 from localization.dicom import vocabulary
-from localization.dicom.elements import text
+from localization.dicom.elements import text, texts
 from localization.dicom.geometry import orientation_doubts
 from localization.gate import Doubt
 from localization.refusal import RadiographRefused
 
 MODALITIES = ("CR", "DX", "DR", "RG")
 """Projection radiography: computed, digital (two names) and scanned film."""
+
+OTHER = "OT"
+"""DICOM's own word for another modality: converters and scanners of film write it, too."""
+
+SOP_CLASSES = (
+    ComputedRadiographyImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    DigitalXRayImageStorageForProcessing,
+)
+"""Those of projection radiography; a scanned film has none of its own."""
 
 YOUNGEST_YEARS = 16
 """The model's intended range of age starts here."""
@@ -28,7 +42,8 @@ AGE_UNITS = {"D": 365.25, "W": 365.25 / 7, "M": 12, "Y": 1}
 def header_doubts(dataset: Dataset) -> list[Doubt]:
     """All that a header has against a frontal chest radiograph, the worst kinds first.
 
-    What it does not say is no doubt: most elements are optional, and often empty.
+    What it does not say is no doubt, as most elements are optional and often empty; but for the
+    modality, which is mandatory.
     """
     return [
         *_modality_doubts(dataset),
@@ -64,19 +79,28 @@ def check_gray_frame(dataset: Dataset) -> None:
 
 
 def _modality_doubts(dataset: Dataset) -> list[Doubt]:
-    modality = text(dataset, "Modality")
-    if modality in MODALITIES:
-        return []
-    # Modality is mandatory (PS3.3 C.7.3.1). Taking a file without it for a radiograph would be a
-    # guess. Only one of DICOM's own is quoted: a misfilled one might be a name.
-    known = modality in vocabulary.modalities()
-    named = modality if known else "not a known one" if modality else "not given"
+    """Another modality than radiography, or none (PS3.3 C.7.3.1) where no SOP class tells."""
+    told = texts(dataset, "Modality")
     read = ", ".join(MODALITIES)
+    # Only one of DICOM's own is quoted: a misfilled one might be a name.
+    known = vocabulary.modalities().intersection(told)
+    if elsewhere := sorted(known.difference((*MODALITIES, OTHER))):
+        return [
+            Doubt(
+                "modality",
+                f"The DICOM file's modality is {elsewhere[0]}; send a radiograph ({read}).",
+                disqualifying=True,
+                evidence={"modality": elsewhere[0], "read": read},
+            )
+        ]
+    if set(told) & {*MODALITIES} or text(dataset, "SOPClassUID") in SOP_CLASSES:
+        return []
+    named = OTHER if known else "not a known one" if any(told) else "not given"
     return [
         Doubt(
             "modality",
-            f"The DICOM file's modality is {named}; send a radiograph ({read}).",
-            disqualifying=True,
+            f"It is not certain from the DICOM file that this is a radiograph ({read}): its "
+            f"modality is {named}; only frontal chest radiographs are localized reliably.",
             evidence={"modality": named, "read": read},
         )
     ]

@@ -1,6 +1,7 @@
 """The gate on pixels alone: what is no frontal chest radiograph, and what lies the wrong way."""
 
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -119,6 +120,21 @@ def test_a_chest_is_neither_refused_nor_doubted(localizer: Localizer, chest: Pix
     facts = look(localizer, chest).radiograph
     assert facts.warnings == ()
     assert localizer.bundle.manifest.appearance.doubtful < facts.typicality <= 1
+
+
+@pytest.mark.parametrize("name", ["CT_small", "MR_small", "JPEG2000_UNC", "693_UNCR", "mlut_18"])
+def test_a_slice_that_names_no_modality_is_refused_by_its_pixels(
+    localizer: Localizer, name: str
+) -> None:
+    slice_ = pydicom.dcmread(str(get_testdata_file(f"{name}.dcm", download=False)))
+    slice_.Modality = ""
+    file = BytesIO()
+    slice_.save_as(file)
+    radiograph = Radiograph.read(file.getvalue())
+    assert "modality" in {doubt.code for doubt in radiograph.doubts}
+    with pytest.raises(RadiographRefused) as refusal:
+        localizer.localize(radiograph)
+    assert refusal.value.reason == "atypical"
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,21 @@ import pydicom
 import pytest
 from dicom_files import as_dicom, codes, ramp, read, refusal, with_syntax
 from pydicom import Dataset
-from pydicom.uid import JPEG2000
+from pydicom.uid import (
+    JPEG2000,
+    ComputedRadiographyImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    DigitalXRayImageStorageForProcessing,
+    SecondaryCaptureImageStorage,
+)
 
 SQUARE = ramp(height=256)
+
+PROJECTION = (
+    ComputedRadiographyImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    DigitalXRayImageStorageForProcessing,
+)
 
 
 def chest(**elements: Any) -> Dataset:
@@ -34,6 +46,31 @@ def test_a_frontal_chest_radiograph_raises_no_doubt() -> None:
     assert codes(chest()) == []
 
 
+@pytest.mark.parametrize("modality", [None, "", "OT", "SC", "FILM"])
+@pytest.mark.parametrize("sop_class", [*PROJECTION, SecondaryCaptureImageStorage, "1.2.3"])
+def test_a_modality_that_says_nothing_is_doubtful_unless_the_sop_class_tells(
+    sop_class: str, modality: str | None
+) -> None:
+    dataset = chest(SOPClassUID=sop_class, Modality=modality)
+    expected = [] if sop_class in PROJECTION else ["modality"]
+    assert [code for code in codes(dataset) if code != "for-processing"] == expected
+    assert "modality" not in codes(dataset, policy="off")
+
+
+def test_what_is_said_of_a_modality_that_says_nothing() -> None:
+    for modality, named in ((None, "not given"), ("OT", "OT"), ("FILM", "not a known one")):
+        scanned = chest(SOPClassUID=SecondaryCaptureImageStorage, Modality=modality)
+        (doubt,) = read(scanned).doubts
+        assert f"its modality is {named};" in doubt.sentence
+        assert doubt.evidence["modality"] == named
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR", "US", "NM", "MG", "PT", "XA", ["CR", "CT"]])
+@pytest.mark.parametrize("sop_class", [PROJECTION[0], SecondaryCaptureImageStorage])
+def test_another_modality_is_refused_whatever_the_sop_class(sop_class: str, modality: Any) -> None:
+    assert refusal(chest(SOPClassUID=sop_class, Modality=modality)).reason == "modality"
+
+
 @pytest.mark.parametrize(
     "part", ["THORAX", "LUNG", "RIB", "Chest PA", "PORT CHEST", "CHESTABDOMEN", "RIBS"]
 )
@@ -42,7 +79,21 @@ def test_what_shows_the_chest_is_fine(part: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["EXTREMITY", "HAND", "L KNEE", "KNEES", "ABDOMEN", "SKULL", "LSPINE", "Lumbar spine"]
+    "part",
+    [
+        "EXTREMITY",
+        "HAND",
+        "L KNEE",
+        "KNEES",
+        "ABDOMEN",
+        "SKULL",
+        "LSPINE",
+        "Lumbar spine",
+        "FEET",
+        "ABD",
+        "UP_EXM",
+        "LOW_EXM",
+    ],
 )
 def test_what_cannot_show_a_chest_is_refused_by_policy(part: str) -> None:
     dataset = chest(BodyPartExamined=part)
@@ -66,7 +117,7 @@ def test_a_body_part_of_no_certain_meaning_is_doubtful_and_not_quoted(part: str)
     assert codes(chest(BodyPartExamined=part)) == ["body-part"]
 
 
-@pytest.mark.parametrize("view", ["LL", "RL", "LATERAL", "L LAT"])
+@pytest.mark.parametrize("view", ["LL", "RL", "LATERAL", "L LAT", "PROFIL", "LATPA"])
 def test_a_lateral_is_refused_by_policy(view: str) -> None:
     assert refusal(chest(ViewPosition=view)).reason == "view"
     assert codes(chest(ViewPosition=view), policy="flag") == ["view"]

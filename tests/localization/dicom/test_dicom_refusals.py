@@ -18,6 +18,7 @@ from dicom_files import (
     installed,
     lut,
     ramp,
+    read,
     refusal,
     to_bytes,
     with_syntax,
@@ -33,6 +34,7 @@ from pydicom.uid import (
     JPEGBaseline8Bit,
     JPEGLSLossless,
     RLELossless,
+    SecondaryCaptureImageStorage,
 )
 
 from localization.radiograph import Radiograph, RadiographRefused
@@ -42,8 +44,6 @@ from localization.radiograph import Radiograph, RadiographRefused
     ("dataset", "reason"),
     [
         (without("PixelData"), "no-pixels"),
-        (without("Modality"), "modality"),
-        (as_dicom(ramp(), 8, Modality=""), "modality"),
         (as_dicom(ramp(), 8, Modality="MG"), "modality"),
         (as_dicom(ramp(), 8, Modality=["CR", "CT"]), "modality"),
         (as_dicom(ramp(), 8, NumberOfFrames=2, PixelData=ramp().tobytes() * 2), "multi-frame"),
@@ -71,7 +71,7 @@ def test_a_dicom_file_that_cannot_be_shown_is_refused_for_its_own_reason(
 
 
 def test_refusals_name_what_was_found() -> None:
-    assert "not given" in str(refusal(without("Modality")))
+    assert "is MG;" in str(refusal(as_dicom(ramp(), 8, Modality="MG")))
     film = refusal(with_syntax(MPEG2MPML, b"any"))
     assert film.reason == "transfer-syntax"
     assert "MPEG2 Main Profile" in str(film)
@@ -85,10 +85,13 @@ def test_an_unknown_transfer_syntax_is_refused_and_not_quoted() -> None:
 
 def test_a_name_in_place_of_the_modality_is_not_quoted() -> None:
     # Same length, so that the element's header stays right.
-    data = to_bytes(as_dicom(ramp(), 8, Modality="CRCRCRCRCRCRCR"))
-    misfiled = refusal(data.replace(b"CRCRCRCRCRCRCR", b"NIGHTINGALE^FL"))
-    assert misfiled.reason == "modality"
-    assert "NIGHT" not in str(misfiled)
+    scanned = as_dicom(
+        ramp(height=256), 8, Modality="CRCRCRCRCRCRCR", SOPClassUID=SecondaryCaptureImageStorage
+    )
+    misfiled = to_bytes(scanned).replace(b"CRCRCRCRCRCRCR", b"NIGHTINGALE^FL")
+    (doubt,) = read(misfiled).doubts
+    assert doubt.code == "modality"
+    assert "NIGHT" not in f"{doubt.sentence} {doubt.evidence}"
 
 
 @pytest.mark.parametrize(
@@ -100,7 +103,7 @@ def test_a_name_in_place_of_the_modality_is_not_quoted() -> None:
         ("rtplan.dcm", "no-pixels"),
         ("ExplVR_LitEndNoMeta.dcm", "no-pixels"),
         ("RG3_UNCR.dcm", "body-part"),
-        ("nested_priv_SQ.dcm", "modality"),
+        ("nested_priv_SQ.dcm", "photometric"),
     ],
 )
 def test_what_else_a_hospital_sends_is_refused(name: str, reason: str) -> None:
@@ -296,9 +299,10 @@ def test_a_million_windows_take_no_time() -> None:
 
 @pytest.mark.parametrize("name", ["SMITH", "Smith"])
 def test_what_looks_like_a_modality_and_is_none_is_not_quoted(name: str) -> None:
-    refused = refusal(as_dicom(ramp(), 8, Modality=name))
-    assert refused.reason == "modality"
-    assert "SMITH" not in (str(refused) + str(refused.evidence)).upper()
+    scanned = as_dicom(ramp(height=256), 8, Modality=name, SOPClassUID=SecondaryCaptureImageStorage)
+    (doubt,) = read(scanned).doubts
+    assert doubt.code == "modality"
+    assert "SMITH" not in f"{doubt.sentence} {doubt.evidence}".upper()
 
 
 @pytest.mark.parametrize(("said", "told"), [("18670403", "more than 999"), ("12", 12)])
