@@ -60,9 +60,9 @@ def outcomes() -> Iterator[tuple[str, str, float]]:
 def _outcome(localizer: Localizer, data: bytes) -> str:
     try:
         radiograph = Radiograph.read(data)
+        localizer.localize(radiograph)
     except RadiographRefused as refused:
         return refused.reason
-    localizer.localize(radiograph)
     return ", ".join(["localized", *(doubt.code for doubt in radiograph.doubts)])
 
 
