@@ -9,6 +9,7 @@ from dicom_files import as_dicom, codes, lut, ramp, read, shown, to_bytes
 from pydicom import Dataset
 
 from localization.radiograph import Radiograph
+from service.schemas import EXAMPLE_ANSWER
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -209,6 +210,11 @@ def test_what_was_shown_is_said(elements: dict[str, Any], words: str) -> None:
     dataset = as_dicom(WIDE, 12, **elements)
     assert read(dataset).window == words
     assert codes(dataset) == []
+
+
+def test_the_documented_example_of_an_answer_says_what_is_said() -> None:
+    shown_by = as_dicom(WIDE, 12, WindowCenter=2048, WindowWidth=4096)
+    assert read(shown_by).window == EXAMPLE_ANSWER["radiograph"]["window"]
 
 
 @pytest.mark.parametrize(
