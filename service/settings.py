@@ -126,7 +126,8 @@ class Settings(BaseSettings):
     traces: str = Field(
         "",
         description="URL of a collector that takes OpenTelemetry's traces (OTLP over HTTP), as "
-        "http://collector:4318; needs the extra `tracing`. Empty: no traces.",
+        "http://collector:4318; needs the extra `tracing`, which the images leave out. Empty: no "
+        "traces.",
     )
     traces_ratio: float = Field(
         1.0,
@@ -162,7 +163,8 @@ class Settings(BaseSettings):
             import_module("service.tracing")
         except ModuleNotFoundError as error:
             raise ValueError(
-                f"traces need {error.name}: pip install 'cxr-localizer[tracing]'"
+                f"traces need {error.name}: pip install 'cxr-localizer[tracing]', or for an image "
+                "deploy/image/tracing.Dockerfile"
             ) from None
         # A collector without a path takes traces at OTLP's usual one.
         return url if parts.path.strip("/") else f"{url.rstrip('/')}/v1/traces"
