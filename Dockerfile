@@ -22,7 +22,10 @@ FROM build AS project
 COPY pyproject.toml README.md LICENSE ./
 COPY client client
 COPY commands commands
+COPY harvesting harvesting
 COPY localization localization
+COPY reporting reporting
+COPY reviewing reviewing
 COPY service service
 COPY training training
 RUN pip --python /opt/venv/bin/python install --no-deps --prefix /project .

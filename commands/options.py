@@ -51,7 +51,10 @@ def extra(name: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        fail(f"This command needs {error.name}: pip install 'cxr-localizer[{name}]'.")
+        fail(
+            f"This command needs {error.name}: pip install 'cxr-localizer[{name}]'. An image that "
+            "serves cannot run it."
+        )
 
 
 @contextmanager

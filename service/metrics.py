@@ -11,7 +11,7 @@ from service.resources import Resources
 from service.task import Reply
 
 STAGES = ("queue", "decode", "inference", "boxes", "encode", "total")
-OUTCOMES = ("answered", "refused", "turned_away", "failed", "abandoned")
+OUTCOMES = ("answered", "refused", "denied", "turned_away", "failed", "abandoned")
 
 RELOADS = ("loaded", "refused")
 

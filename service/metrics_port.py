@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from service.impatience import ImpatientProtocol
 from service.metrics import Metrics
 from service.settings import Misconfigured, Settings
 
@@ -48,6 +49,7 @@ class MetricsServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 _app(metrics),
+                http=ImpatientProtocol,
                 lifespan="off",
                 ws="none",
                 log_config=None,

@@ -144,6 +144,8 @@ def _outcome(status: int | None) -> str:
         return "abandoned"
     if status < 400:
         return "answered"
+    if status in (401, 429):
+        return "denied"
     if status == 503:
         return "turned_away"
     return "failed" if status >= 500 else "refused"

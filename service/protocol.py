@@ -6,7 +6,9 @@ from functools import partial
 from typing import Protocol
 
 from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from service.impatience import ImpatientProtocol
 
 SINK = "cxr.sink"
 """In a request's scope: the `Sink` of what is still to come of its body."""
@@ -44,7 +46,7 @@ def retain(scope: Scope) -> None:
     scope.pop(SINK, None)
 
 
-class DivertingProtocol(HttpToolsProtocol):
+class DivertingProtocol(ImpatientProtocol):
     """Leaves the parser out where it has nothing to say: in the middle of a body of known length.
 
     Through parser and `receive` every part is copied five times, and wakes the request's task.

@@ -1,8 +1,5 @@
 """What a deployment can choose, read from environment variables that start with ``CXR_``."""
 
-import contextlib
-import math
-import os
 from importlib import import_module
 from pathlib import Path
 from typing import Literal
@@ -12,9 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from localization import shipped_bundle
-
-CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Microseconds of CPU and of the period that they are given for, or `max`."""
+from service.cores import cores
 
 
 class Misconfigured(Exception):
@@ -131,7 +126,8 @@ class Settings(BaseSettings):
     traces: str = Field(
         "",
         description="URL of a collector that takes OpenTelemetry's traces (OTLP over HTTP), as "
-        "http://collector:4318; needs the extra `tracing`. Empty: no traces.",
+        "http://collector:4318; needs the extra `tracing`, which the images leave out. Empty: no "
+        "traces.",
     )
     traces_ratio: float = Field(
         1.0,
@@ -167,7 +163,8 @@ class Settings(BaseSettings):
             import_module("service.tracing")
         except ModuleNotFoundError as error:
             raise ValueError(
-                f"traces need {error.name}: pip install 'cxr-localizer[tracing]'"
+                f"traces need {error.name}: pip install 'cxr-localizer[tracing]', or for an image "
+                "deploy/image/tracing.Dockerfile"
             ) from None
         # A collector without a path takes traces at OTLP's usual one.
         return url if parts.path.strip("/") else f"{url.rstrip('/')}/v1/traces"
@@ -181,12 +178,3 @@ class Settings(BaseSettings):
     def thread_count(self) -> int:
         """The number of threads of an inference that is alone: as set, else the cores."""
         return self.threads or cores()
-
-
-def cores(quota: Path = CPU_QUOTA) -> int:
-    """The number of cores this process may use, by its affinity and its container's limit."""
-    allowed = len(os.sched_getaffinity(0))
-    with contextlib.suppress(OSError, ValueError):
-        limit, period = quota.read_text().split()
-        allowed = min(allowed, max(1, math.ceil(int(limit) / int(period))))
-    return allowed

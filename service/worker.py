@@ -28,8 +28,10 @@ def work(pipe: socket.socket, settings: Settings, bundle: ModelBundle) -> None:
     keep_freed_memory()
     cv2.setNumThreads(1)  # The cores are the other workers'.
     with contextlib.suppress(EOFError, OSError):
-        _, (memory,), *_ = socket.recv_fds(pipe, 1, 1)
-        stages = SharedTimeline.open(memory, STAGES)
+        _, files, *_ = socket.recv_fds(pipe, 1, 1)
+        if not files:
+            return  # The other end was closed at once.
+        stages = SharedTimeline.open(files[0], STAGES)
         try:
             localizer = load_localizer(settings, bundle)
             warm_up_sessions(localizer)

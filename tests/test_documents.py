@@ -197,7 +197,7 @@ def test_every_example_is_of_a_kind_that_is_tested_or_said_not_to_be() -> None:
 
 
 def test_the_kustomization_that_is_shown_changes_the_image(tmp_path: Path) -> None:
-    (block,) = _blocks(ROOT / "docs/operations.md", "yaml")
+    block, _ = _blocks(ROOT / "docs/operations.md", "yaml")
     (name,) = {image["name"] for image in yaml.safe_load(block)["images"]}
     here = os.path.relpath(ROOT, tmp_path)
     (tmp_path / "kustomization.yaml").write_text(block.replace("path/to", here))

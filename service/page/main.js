@@ -13,6 +13,7 @@ import { againstThreshold, describe, factsOf, nameOfStep, progressOf, stateOf, s
 const $ = (id) => document.getElementById(id);
 
 const PROMISE = $("summary").textContent;
+const HINT = $("progress").textContent;
 
 /** The radiograph that is shown, if any. */
 let shown = null;
@@ -28,6 +29,7 @@ const radiographs = new Radiographs(changed);
 function add(chosen) {
   // Rows first: the first of them are sent, and told of, at once.
   const added = radiographs.add(chosen, (radiograph) => files.add(radiograph));
+  showProgress();
   if (added.length) open(added[0]);
 }
 
@@ -43,24 +45,29 @@ function remove(radiograph) {
   files.remove(radiograph);
   const left = radiographs.all;
   if (radiograph === shown) open(left[Math.min(place, left.length - 1)] ?? null);
+  showProgress();
   showKeyForm();
   $("choose").focus();
 }
 
 function changed(radiograph) {
   files.update(radiograph);
+  showProgress();
   const { name } = radiograph.state;
   if (name === "done" || name === "refused") tell(radiograph);
   showKeyForm();
   if (radiograph === shown) show();
 }
 
-/** Say where it stands, to those who listen too. */
+/** How far all of them are. */
+function showProgress() {
+  $("progress").textContent = radiographs.all.length ? progressOf(radiographs.all) : HINT;
+}
+
+/** Say where it stands to those who listen. */
 function tell(radiograph) {
-  const progress = progressOf(radiographs.all);
-  $("progress").textContent = progress;
   const words = radiograph.problem?.detail ?? `${stateOf(radiograph)}.`;
-  $("status").textContent = `${radiograph.file.name}: ${words} ${progress}`;
+  $("status").textContent = `${radiograph.file.name}: ${words} ${progressOf(radiographs.all)}`;
 }
 
 function showKeyForm() {

@@ -24,7 +24,7 @@ export class Problem extends Error {
 
   /** Whether the same file may do better another time. */
   get passing() {
-    return this.status === 0 || this.status === 408 || this.status >= 500;
+    return [0, 408, 429].includes(this.status) || this.status >= 500;
   }
 }
 
@@ -47,10 +47,12 @@ export async function askModel() {
 export async function localize(file, tell, signal) {
   const patientUntil = performance.now() + PATIENCE * 1000;
   for (;;) {
+    signal.throwIfAborted();
     try {
       return await send(file, tell, signal);
     } catch (problem) {
-      const pause = problem.retryAfter;
+      // What was given up is no `Problem`, and is not sent again.
+      const pause = problem instanceof Problem ? problem.retryAfter : null;
       if (pause === null || performance.now() + pause * 1000 > patientUntil) throw problem;
       tell({ name: "busy", seconds: pause });
       // Not all of those that were turned away together come back together.
@@ -69,8 +71,13 @@ function send(file, tell, signal) {
     request.upload.onprogress = ({ loaded, total }) => tell({ name: "sending", share: loaded / total });
     request.upload.onload = () => tell({ name: "working" });
     request.onload = () => {
-      if (request.status === 200) resolve(JSON.parse(request.responseText));
-      else reject(toProblem(request.status, request.responseText, headersOf(request)));
+      if (request.status !== 200) {
+        reject(toProblem(request.status, request.responseText, headersOf(request)));
+        return;
+      }
+      const answer = parsed(request.responseText);
+      if (answer?.radiograph?.picture) resolve(answer);
+      else reject(new Problem(0, UNREADABLE));
     };
     request.onerror = () => reject(new Problem(0, UNREACHABLE));
     request.onabort = () => reject(new DOMException("given up", "AbortError"));
@@ -84,13 +91,28 @@ const UNREACHABLE = {
   detail: "The connection broke off, or the file cannot be read any more. Try again in a moment.",
 };
 
+const UNREADABLE = {
+  title: "This is no answer of the service",
+  detail: "Something on the way answered in its place, a page to sign in perhaps. Load this page anew, then try again.",
+};
+
+/** What a text says in JSON; `null` where it is none. */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
 const headersOf = (request) => ({ get: (name) => request.getResponseHeader(name) });
 
 const credentials = () => (key ? { Authorization: `Bearer ${key}` } : {});
 
 function toProblem(status, text, headers) {
-  let document = { title: `The service answered ${status}`, detail: "It gave no reason that this page understands." };
-  if ((headers.get("Content-Type") ?? "").startsWith("application/problem+json")) document = JSON.parse(text);
+  const unknown = { title: `The service answered ${status}`, detail: "It gave no reason that this page understands." };
+  const told = (headers.get("Content-Type") ?? "").startsWith("application/problem+json");
+  const document = (told && parsed(text)) || unknown;
   const busy = status === 503 || status === 429;
   return new Problem(status, document, busy ? pauseOf(headers) : null);
 }

@@ -2,7 +2,6 @@
 (() => {
   const root = document.documentElement;
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : dark.matches);
 
   // A browser may forbid storage; the choice then lasts as long as the page.
   const remember = (theme) => {
@@ -18,15 +17,18 @@
     }
   };
 
-  const recalled = recall();
-  if (recalled === "light" || recalled === "dark") root.dataset.theme = recalled;
+  let chosen = recall();
+  if (chosen !== "light" && chosen !== "dark") chosen = null;
+  const theme = () => chosen ?? (dark.matches ? "dark" : "light");
+  const show = () => (root.dataset.theme = theme());
+  show();
 
   addEventListener("DOMContentLoaded", () => {
     const button = document.getElementById("theme");
-    const tell = () => button.setAttribute("aria-pressed", String(isDark()));
+    const tell = () => button.setAttribute("aria-pressed", String(show() === "dark"));
     button.addEventListener("click", () => {
-      root.dataset.theme = isDark() ? "light" : "dark";
-      remember(root.dataset.theme);
+      chosen = theme() === "dark" ? "light" : "dark";
+      remember(chosen);
       tell();
     });
     dark.addEventListener("change", tell);

@@ -105,6 +105,7 @@ def test_a_report_without_its_extra_names_it(
     result = run("localize", radiograph, "--report", "report.html")
     assert result.exit_code == 2
     assert "cxr-localizer[report]" in result.stderr
+    assert "An image that serves cannot run it." in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 from deploy_helpers import ROOT, SETTINGS, run_tool, seconds
 
 Service = dict[str, Any]
@@ -84,6 +85,15 @@ def test_the_service_gets_settings_that_it_has_and_time_to_finish(name: str) -> 
     (tmp,) = service["tmpfs"]
     assert tmp.startswith("/tmp:")
     assert {"noexec", "nosuid", "nodev"} <= set(tmp.split(":")[1].split(","))
+
+
+def test_a_gpu_infers_as_many_at_a_time_as_in_kubernetes() -> None:
+    deployment = yaml.safe_load(
+        (ROOT / "deploy/kubernetes/overlays/gpu/deployment.yaml").read_text()
+    )
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    (size,) = [each["value"] for each in container["env"] if each["name"] == "CXR_BATCH_SIZE"]
+    assert SERVICES["localizer-gpu"]["environment"]["CXR_BATCH_SIZE"] == size
 
 
 def test_it_is_asked_for_its_health_as_the_image_says() -> None:

@@ -2,21 +2,25 @@
 
 import http.server
 import os
+import re
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from deploy_helpers import ROOT, SETTINGS, run_tool
+from packaging.requirements import Requirement
 
 IMAGE = ROOT / "deploy/image"
 
 
-def test_the_dockerfile_is_well_made() -> None:
-    done = run_tool("hadolint", "--failure-threshold", "info", "Dockerfile", check=False)
+@pytest.mark.parametrize("file", ["Dockerfile", "deploy/image/tracing.Dockerfile"])
+def test_dockerfiles_are_well_made(file: str) -> None:
+    done = run_tool("hadolint", "--failure-threshold", "info", file, check=False)
     assert not done.stdout
     assert done.returncode == 0
 
@@ -26,6 +30,29 @@ def test_the_image_sets_settings_that_there_are() -> None:
     assigned = {word.partition("=")[0] for word in words if word.startswith("CXR_")}
     assert assigned
     assert assigned <= SETTINGS
+
+
+def test_the_image_holds_all_of_the_project() -> None:
+    """Else a command would be listed in it whose code is not there."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    copied = (ROOT / "Dockerfile").read_text().splitlines()
+    let_in = (ROOT / ".dockerignore").read_text().splitlines()
+    assert [name for name in packages if f"COPY {name} {name}" not in copied] == []
+    assert [name for name in packages if f"!{name}" not in let_in] == []
+
+
+def test_what_traces_need_is_that_of_the_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    needed = {
+        Requirement(each).name for each in project["project"]["optional-dependencies"]["tracing"]
+    }
+    (install,) = re.findall(
+        r"^RUN pip install .* test\.txt (.+)$",
+        (IMAGE / "tracing.Dockerfile").read_text(),
+        re.MULTILINE,
+    )
+    assert set(install.split()) == needed
 
 
 def _enter(user: int, temporary: str, folder: Path) -> "subprocess.CompletedProcess[str]":

@@ -1,5 +1,7 @@
 """The Kubernetes manifests, as kustomize builds them, against Kubernetes' own schemas."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -19,7 +21,7 @@ OF_THE_OPERATOR = {"ServiceMonitor", "PrometheusRule"}
 Resource = dict[str, Any]
 
 
-def build(folder: str) -> dict[str, Resource]:
+def build(folder: str | Path) -> dict[str, Resource]:
     """The resources of a kustomization, by their kind."""
     built = run_tool("kubectl", "kustomize", str(KUBERNETES / folder)).stdout
     return {resource["kind"]: resource for resource in yaml.safe_load_all(built)}
@@ -57,6 +59,23 @@ def test_the_schema_would_refuse_a_wrong_word() -> None:
     broken["spec"]["maxUnavailble"] = 1
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(broken, "1.37", strict=True)
+
+
+def test_the_documents_show_how_an_operators_prometheus_finds_its_resources(
+    tmp_path: Path,
+) -> None:
+    blocks = (ROOT / "docs/operations.md").read_text().split("```")
+    (example,) = [block for block in blocks if "/labels/release" in block]
+    path = os.path.relpath(KUBERNETES, tmp_path.resolve())
+    (tmp_path / "kustomization.yaml").write_text(
+        example.removeprefix("yaml").replace("path/to/deploy/kubernetes", path)
+    )
+    labelled = {
+        kind
+        for kind, resource in build(tmp_path).items()
+        if resource["metadata"]["labels"].get("release") == "kube-prometheus-stack"
+    }
+    assert labelled == OF_THE_OPERATOR
 
 
 def test_the_example_of_keys_is_what_the_pod_mounts() -> None:

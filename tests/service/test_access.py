@@ -158,7 +158,8 @@ def test_a_refusal_is_counted_and_the_log_names_the_key_and_never_holds_it(
         client.headers = BEARER
         samples = scrape(client)
     assert samples["cxr_refusals_total", "unauthorized"] == 1
-    assert samples["cxr_requests_total", "refused"] == 1
+    assert samples["cxr_requests_total", "denied"] == 1
+    assert samples["cxr_requests_total", "refused"] == 0  # nothing of a radiograph
     assert lines[0]["key"] == "viewer"
     assert lines[1]["problem"] == "unauthorized"
     assert "key" not in lines[1]
@@ -177,7 +178,9 @@ def test_each_key_has_a_rate_of_its_own(serve: Serve, png: bytes) -> None:
         limited = post(KEY)
         assert client.get("/v2/models/tiny", headers=BEARER).status_code == 200
         client.headers = BEARER
-        assert scrape(client)["cxr_refusals_total", "rate-limited"] == 2
+        samples = scrape(client)
+    assert samples["cxr_refusals_total", "rate-limited"] == 2
+    assert samples["cxr_requests_total", "denied"] == 2
     assert limited.headers["Content-Type"] == "application/problem+json"
     assert limited.json()["type"] == "/problems/rate-limited"
     assert 55 <= int(limited.headers["Retry-After"]) <= 60

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.process import BaseProcess
@@ -20,11 +21,12 @@ from service_helpers import wait_until
 from localization import BundleRefused, ModelBundle, RadiographRefused
 from localization.bundle import sha256, write_manifest
 from service.engine import Engine, EngineClosed, WorkFailed, load_localizer
-from service.processes import ProcessEngine
+from service.processes import ProcessEngine, processes
 from service.settings import Settings
 from service.task import Choices, Reply, Task
 from service.threads import ThreadEngine
 from service.uploads import Uploads
+from service.worker import work
 
 USUAL = Choices("png", "positive", None)
 EVERYTHING = Choices("values", "all", None)
@@ -315,6 +317,17 @@ def test_an_idle_workers_death_costs_no_request(
     for worker in own:
         kill(worker)
     assert all(isinstance(reply, Reply) for reply in replies(engine, png, 4))
+
+
+def test_a_worker_whose_service_ends_at_once_ends_quietly(tiny_bundle: Path) -> None:
+    ours, theirs = socket.socketpair()
+    ours.close()
+    with theirs:
+        arguments = (theirs, cpu(tiny_bundle), ModelBundle.load(tiny_bundle))
+        worker = processes.Process(target=work, args=arguments)
+        worker.start()
+    worker.join(30)
+    assert worker.exitcode == 0
 
 
 def test_a_bundle_that_is_not_there_is_refused_at_opening(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from service_helpers import GatedLocalizer, encode_dicom
 from structlog.testing import capture_logs
 
 from service.logs import configure_logs
+from service.metrics import OUTCOMES
 from service.observation import _outcome
 from service.settings import Settings
 
@@ -124,8 +125,8 @@ def test_every_field_of_the_line_is_documented(
         client.post("/localize", content=encode_dicom(ct=True))
         client.get("/model")
     assert {name for line in lines for name in line} <= names
-    outcomes = {"answered", "refused", "turned_away", "failed", "abandoned"}
-    assert outcomes == {_outcome(status) for status in (200, 422, 503, 504, 500, None)} <= names
+    statuses = (200, 422, 401, 429, 503, 504, 500, None)
+    assert set(OUTCOMES) == {_outcome(status) for status in statuses} <= names
 
 
 def test_probes_are_logged_at_debug(client: TestClient) -> None:

@@ -325,7 +325,7 @@ def test_without_the_extra_the_service_refuses_to_start_and_names_it(
     )
     assert result.returncode == 2
     assert "CXR_TRACES" in result.stderr
-    assert "pip install 'cxr-localizer[tracing]'" in result.stderr
+    assert "pip install 'cxr-localizer[tracing]', or for an image" in result.stderr
     assert "Traceback" not in result.stderr
 
 
