@@ -93,6 +93,8 @@ class OpenArchive:
     def __init__(self, files: AbstractFileSystem, location: str) -> None:
         self._zip: zipfile.ZipFile | None = None
         compression = None if _is_zip(location) else _compression(location)
+        self.onwards = compression is not None
+        """Whether it can only be read onwards: what lies further back is read from the start."""
         self._file: Any = files.open(location, "rb", compression=compression)
         if _is_zip(location):
             try:

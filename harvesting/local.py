@@ -16,8 +16,9 @@ import fsspec
 
 from harvesting.attempts import forget
 from harvesting.plan import Shard
+from harvesting.preparation import Prepare
 from harvesting.processes import Worker, WorkerDied
-from harvesting.shard import Done, Job, whole_shard
+from harvesting.shard import Done, Finish, Infer, Job
 
 Engine = Callable[[Job, Iterable[Shard], Callable[[Done], None]], None]
 """Works on shards in any order and reports each that is written; see `run_locally`."""
@@ -51,6 +52,12 @@ def run_locally(
     """
     processes, threads = (workers, 1) if job.compute.provider == "cpu" else (1, workers)
     _Crew(job, deque(), iter(shards), report, threads).run(processes)
+
+
+def whole_shard(job: Job) -> Callable[[Shard], Done]:
+    """All three stages, one after the other, in one process."""
+    prepare, infer, finish = Prepare(job), Infer(job), Finish(job)
+    return lambda shard: finish(infer(prepare(shard)))
 
 
 @dataclass

@@ -14,7 +14,7 @@ from typing import Any
 # A clean process that has loaded the libraries, of which workers are copies: they start at once,
 # and no thread or file of this one is copied with them.
 _PROCESSES = get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["harvesting.shard"])
+_PROCESSES.set_forkserver_preload(["harvesting.local"])
 
 
 class WorkFailed(RuntimeError):

@@ -16,7 +16,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -39,8 +39,9 @@ from harvesting.attempts import begun, clear
 from harvesting.harvest import settle_compute
 from harvesting.local import Engine, EngineFailed, cores
 from harvesting.plan import Shard
+from harvesting.preparation import Prepare
 from harvesting.processes import WorkFailed, say
-from harvesting.shard import Done, Finish, Infer, Job, Prepare, PreparedShard
+from harvesting.shard import Done, Finish, Infer, Job, PreparedShard
 from localization import Compute, ModelBundle
 
 LOCAL = "local"
@@ -253,7 +254,8 @@ def _prepare(row: Row, job: Job) -> Row:
                 f"Shard {shard.number} was begun {MOST_ATTEMPTS} times, and each time the process "
                 "that read it was lost. Is there enough memory?"
             )
-        return Prepare(job)(shard)
+        with closing(Prepare(job)) as prepare:
+            return prepare(shard)
 
     return _next(row, stage)
 

@@ -1,19 +1,16 @@
-"""Sources: what a harvest reads, as an ordered list of items, and the bytes of each."""
+"""Sources: what a harvest reads, as an ordered list of items."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any, Literal, Self
 
 import fsspec
 from fsspec.spec import AbstractFileSystem
 
-from harvesting.archives import BROKEN, OpenArchive, is_archive, members
+from harvesting.archives import is_archive, members
 from harvesting.items import (
-    LARGEST,
     SUFFIXES,
     Item,
-    ItemUnreadable,
     in_unicode,
     is_hidden,
     join,
@@ -83,7 +80,7 @@ class Source:
         try:
             entries = sorted(self.files.ls(folder, detail=True), key=lambda entry: entry["name"])
         except OSError as error:
-            yield Item(self._within(folder), fault=f"The folder cannot be listed ({_why(error)}).")
+            yield Item(self._within(folder), fault=f"The folder cannot be listed ({why(error)}).")
             return
         for entry in entries:
             location = entry["name"].rstrip("/")
@@ -153,68 +150,6 @@ class Source:
         return self.files, path if absolute else join(self.root, path)
 
 
-class Reader:
-    """Reads items of a source. Safe to share between threads, which take turns at archives: one
-    is kept open."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._lock = Lock()
-        self._open: tuple[str, OpenArchive] | None = None
-
-    def read(self, item: Item) -> bytes:
-        """An item's bytes.
-
-        Raises:
-            ItemUnreadable: `missing`, `unreadable` or `too-large`.
-        """
-        if item.fault is not None:
-            raise ItemUnreadable("unreadable", item.fault)
-        try:
-            if item.archive is not None:
-                _check_size(item.size)
-                with self._lock:
-                    return self._archive(item.archive).read(item)
-            return self._file(item)
-        except FileNotFoundError as error:
-            raise ItemUnreadable("missing", "There is no such file.") from error
-        except BROKEN as error:
-            raise ItemUnreadable(
-                "unreadable", f"The file cannot be read ({_why(error)})."
-            ) from error
-
-    def _file(self, item: Item) -> bytes:
-        files, location = self._source.locate(item.path)
-        size = item.size
-        if size is None:
-            about = files.info(location)
-            # A pipe or a device would be waited for, for ever.
-            if about["type"] != "file":
-                raise ItemUnreadable("unreadable", "It is no file.")
-            size = about["size"]
-        _check_size(size)
-        return bytes(files.cat_file(location))
-
-    def _archive(self, path: str) -> OpenArchive:
-        if self._open is None or self._open[0] != path:
-            self.close()
-            self._open = (path, OpenArchive(*self._source.locate(path)))
-        return self._open[1]
-
-    def close(self) -> None:
-        """Let go of what is open."""
-        if self._open is not None:
-            self._open[1].close()
-            self._open = None
-
-
-def _check_size(size: int | None) -> None:
-    if size is not None and size > LARGEST:
-        raise ItemUnreadable(
-            "too-large", f"The file has {size} bytes, more than the {LARGEST} that are read."
-        )
-
-
 def _size(entry: dict[str, Any]) -> int | None:
     """Of a listed file; of links, pipes and devices None."""
     return int(entry["size"]) if entry["type"] == "file" else None
@@ -227,6 +162,6 @@ def _fixed_part(pattern: str) -> str:
     return "/".join(parts[:magic])
 
 
-def _why(error: Exception) -> str:
+def why(error: Exception) -> str:
     """What failed, without the path that its message may quote."""
     return getattr(error, "strerror", None) or type(error).__name__

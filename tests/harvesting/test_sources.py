@@ -14,7 +14,8 @@ import pytest
 
 from harvesting.items import LARGEST, Item, ItemUnreadable
 from harvesting.plan import Plan
-from harvesting.sources import Reader, Source, SourceRefused
+from harvesting.reader import Reader
+from harvesting.sources import Source, SourceRefused
 from harvesting.table import TableRefused
 
 FILES = {"b.png": b"b", "a.jpg": b"a", "sub/c.dcm": b"c", "sub/deep/1.2.840.113": b"d"}
