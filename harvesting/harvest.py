@@ -218,7 +218,7 @@ def _chosen(items: Iterator[Item], options: Options) -> Iterable[Item]:
 def _labelled(items: Iterable[Item], labels: Labels | None) -> Iterable[Item]:
     if labels is None:
         return items
-    return (replace(item, labels=labels.of(item.path)) for item in items)
+    return map(labels.label, items)
 
 
 def _describe(options: Options, mode: Mode, labels: Labels | None, plan: Plan) -> Run:
