@@ -15,6 +15,7 @@ from typing import NamedTuple
 import fsspec
 
 from harvesting.items import SUFFIXES, Item, suffix_of
+from harvesting.remote import named_errors
 from harvesting.table import csv_lines
 from localization import DISEASES
 
@@ -92,8 +93,9 @@ def read_labels(url: str) -> Labels:
         LabelsRefused: it has neither form, or names a disease that there is not.
         TableRefused: it is no CSV.
         FileNotFoundError: it is not there.
+        OSError: its storage does not give it.
     """
-    with fsspec.open(url, "rb") as file:
+    with named_errors(url), fsspec.open(url, "rb") as file:
         content = file.read()
     lines = csv_lines(io.BytesIO(content), url)
     header = [name.strip() for name in next(lines, [])]

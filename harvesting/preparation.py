@@ -11,10 +11,11 @@ from harvesting.attempts import attempt
 from harvesting.identifiers import hash_identifiers
 from harvesting.items import Item, ItemUnreadable
 from harvesting.plan import Shard
-from harvesting.processes import Worker, WorkerDied
+from harvesting.processes import Worker, WorkerDied, WorkFailed
 from harvesting.reader import Reader, Readers
 from harvesting.rows import NOBODY
 from harvesting.shard import Failed, Job, Prepared, PreparedShard
+from harvesting.sources import Source, SourceGone
 from localization import Radiograph, RadiographRefused
 
 READERS = 8
@@ -39,11 +40,17 @@ class Prepare:
         self._readers = Readers(job.source)
 
     def __call__(self, shard: Shard) -> PreparedShard:
-        """Read and decode a shard's items."""
+        """Read and decode a shard's items.
+
+        Raises:
+            WorkFailed: items could not be read because the source cannot be reached any more.
+        """
         begun = perf_counter()
         with attempt(self._files, self._root, shard.number) as cut:
             read = self._in_isolation if cut else self._together
             results = read(shard.items)
+        if any(map(_is_out_of_reach, shard.items, results)):
+            _require_reachable(self._job.source)
         return PreparedShard(shard, results, perf_counter() - begun)
 
     def close(self) -> None:
@@ -56,6 +63,19 @@ class Prepare:
     def _together(self, items: Sequence[Item]) -> tuple[Prepared | Failed, ...]:
         with self._readers.lend() as reader:
             return tuple(prepare(self._job, items, reader))
+
+
+def _is_out_of_reach(item: Item, result: Prepared | Failed) -> bool:
+    """Whether an item that was listed without a fault could not be read."""
+    unread = isinstance(result, Failed) and result.reason in ("missing", "unreadable")
+    return unread and item.fault is None
+
+
+def _require_reachable(source: Source) -> None:
+    try:
+        source.require_reachable()
+    except SourceGone as error:
+        raise WorkFailed(f"{error} Once it is there again, the same command goes on.") from error
 
 
 def prepare(job: Job, items: Sequence[Item], reader: Reader) -> Iterator[Prepared | Failed]:

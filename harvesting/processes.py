@@ -19,7 +19,7 @@ _PROCESSES.set_forkserver_preload(["harvesting.local"])
 
 class WorkFailed(RuntimeError):
     """Work that raised what no one expected; it says where, and not the error's own words, which
-    may quote a file."""
+    may quote a file. Work that knows why it cannot go on raises it itself, with a sentence."""
 
 
 class WorkerDied(RuntimeError):
@@ -120,6 +120,8 @@ def _work(
 
 def say(error: Exception) -> str:
     """An error's kind and place, what was noted on it, and the system's own words."""
+    if isinstance(error, WorkFailed):
+        return str(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
     words = getattr(error, "strerror", None)

@@ -6,7 +6,8 @@ from threading import Lock
 
 from harvesting.archives import BROKEN, OpenArchive
 from harvesting.items import LARGEST, Item, ItemUnreadable
-from harvesting.sources import Source, why
+from harvesting.remote import named_errors, why
+from harvesting.sources import Source
 
 
 class Reader:
@@ -27,17 +28,21 @@ class Reader:
         if item.fault is not None:
             raise ItemUnreadable("unreadable", item.fault)
         try:
-            if item.archive is not None:
-                _check_size(item.size)
-                with self._lock:
-                    return self._member(item, item.archive)
-            return self._file(item)
+            with named_errors(item.path):
+                return self._bytes(item)
         except FileNotFoundError as error:
             raise ItemUnreadable("missing", "There is no such file.") from error
         except BROKEN as error:
             raise ItemUnreadable(
                 "unreadable", f"The file cannot be read ({why(error)})."
             ) from error
+
+    def _bytes(self, item: Item) -> bytes:
+        if item.archive is None:
+            return self._file(item)
+        _check_size(item.size)
+        with self._lock:
+            return self._member(item, item.archive)
 
     def _file(self, item: Item) -> bytes:
         files, location = self._source.locate(item.path)

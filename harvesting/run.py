@@ -64,6 +64,9 @@ class Run(BaseModel):
     files: int
     settings: dict[str, Any]
     """All else that decides what the rows hold."""
+    left_out: dict[str, int] = {}
+    """Files of the source, by a suffix that is no radiograph's: they have no rows. With a limit,
+    of the part that was listed."""
     counts: Counts | None = None
     timings: dict[str, float] = {}
     """Seconds, and radiographs per second; summed over the sittings of a run that was cut."""
