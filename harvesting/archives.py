@@ -48,6 +48,11 @@ def is_archive(name: str) -> bool:
     return _is_zip(name) or _tar_suffix(name) is not None
 
 
+def reads_onwards(name: str) -> bool:
+    """Whether an archive can only be read onwards, by its suffix: it is compressed as a whole."""
+    return not _is_zip(name) and _compression(name) is not None
+
+
 def members(
     files: AbstractFileSystem, location: str, path: str, left_out: Counter[str]
 ) -> Iterator[Item]:
@@ -122,9 +127,9 @@ class OpenArchive:
 
     def __init__(self, files: AbstractFileSystem, location: str) -> None:
         self._zip: zipfile.ZipFile | None = None
-        compression = None if _is_zip(location) else _compression(location)
-        self.onwards = compression is not None
-        """Whether it can only be read onwards: what lies further back is read from the start."""
+        self.onwards = reads_onwards(location)
+        """Whether what lies further back is read from the start."""
+        compression = _compression(location) if self.onwards else None
         self._file: Any = files.open(location, "rb", compression=compression)
         if _is_zip(location):
             try:

@@ -1,6 +1,7 @@
 """The first stage of a shard: its files are read and decoded."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from time import perf_counter
 
 import cv2
@@ -11,7 +12,7 @@ from harvesting.attempts import attempt
 from harvesting.identifiers import hash_identifiers
 from harvesting.items import Item, ItemUnreadable
 from harvesting.plan import Shard
-from harvesting.processes import Worker, WorkerDied, WorkFailed
+from harvesting.processes import Worker, WorkerDied, WorkerLate, WorkFailed
 from harvesting.reader import Reader, Readers
 from harvesting.rows import NOBODY
 from harvesting.shard import Failed, Job, Prepared, PreparedShard
@@ -22,13 +23,13 @@ READERS = 8
 """Threads that read ahead: storage may take its time for each file."""
 
 DEATHS = 2
-"""Processes that an item, read alone, may bring down before it is given up: one may have been
-killed by another's doing."""
+"""Processes that an item, read alone, may bring down or hold up before it is given up: one may have
+been killed, or stopped, by another's doing."""
 
 
 class Prepare:
-    """The first stage. A file that kills its process becomes a row: where an attempt at a shard
-    did not end, each of its items is read in a process that may die.
+    """The first stage. A file that kills its process, or lets it hang, becomes a row: where an
+    attempt at a shard did not end, each of its items is read in a process that may die.
 
     Safe to share between threads. What one shard has open, the next reads on from.
     """
@@ -110,23 +111,38 @@ def _decode(job: Job, item: Item, data: bytes | ItemUnreadable) -> Prepared | Fa
 
 
 def prepare_in_isolation(job: Job, items: Sequence[Item]) -> Iterator[Prepared | Failed]:
-    """As `prepare`, each item in a process that may die of it: slower, the same otherwise."""
-    worker: Worker | None = None
-    try:
-        for item in items:
-            for _ in range(DEATHS):
-                worker = worker or Worker(prepare_alone, job)
-                worker.send(item)
-                try:
-                    yield worker.receive()
-                    break
-                except WorkerDied:
-                    worker = None
-            else:
-                yield Failed("worker-died", "Each process that read the file died of it.")
-    finally:
-        if worker is not None:
-            worker.kill()
+    """As `prepare`, each item in a process that may die of it, or be killed when it takes too long:
+    slower, the same otherwise."""
+    with closing(_Isolation(job)) as isolation:
+        yield from map(isolation.prepare, items)
+
+
+class _Isolation:
+    """A process for items that are read alone; a new one where that was lost."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._worker: Worker | None = None
+
+    def prepare(self, item: Item) -> Prepared | Failed:
+        limit = self._job.limits.of_item(item)
+        failed = Failed("worker-died", "Each process that read the file died of it.")
+        for _ in range(DEATHS):
+            self._worker = self._worker or Worker(prepare_alone, self._job)
+            self._worker.send(item)
+            try:
+                result: Prepared | Failed = self._worker.receive(limit)
+                return result
+            except (WorkerDied, WorkerLate) as error:
+                self._worker = None
+                if isinstance(error, WorkerLate):
+                    words = f"It could not be read and decoded within {limit:.0f} seconds."
+                    failed = Failed("timed-out", words)
+        return failed
+
+    def close(self) -> None:
+        if self._worker is not None:
+            self._worker.kill()
 
 
 def prepare_alone(job: Job) -> Callable[[Item], Prepared | Failed]:

@@ -26,6 +26,10 @@ class WorkerDied(RuntimeError):
     """A process that ended without an answer."""
 
 
+class WorkerLate(RuntimeError):
+    """A process that was killed because it took too long."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Failure:
     sentence: str
@@ -58,14 +62,18 @@ class Worker:
         with suppress(OSError):
             self.pipe.send(task)
 
-    def receive(self) -> Any:
-        """Wait for the result of a task.
+    def receive(self, seconds: float | None = None) -> Any:
+        """Wait for the result of a task, without an end or for so many seconds.
 
         Raises:
             WorkerDied: the process has ended.
+            WorkerLate: it has not, and no result came; it was killed.
             WorkFailed: the work raised something.
         """
         try:
+            if seconds is not None and not self.pipe.poll(seconds):
+                self.kill()
+                raise WorkerLate(f"a worker gave no answer within {seconds:.0f} seconds")
             result = self.pipe.recv()
         except (EOFError, OSError) as error:
             self.kill()

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harvesting.counting import count
+from harvesting.limits import Limits
 from harvesting.mining import Mined, failed, mine
 from harvesting.plan import Shard
 from harvesting.rows import Patient, Rows
@@ -42,6 +43,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "missing": "a list names it, and it is not there",
         "unreadable": "its bytes cannot be had",
         "too-large": "it has more bytes than are read",
+        "timed-out": "it was read, alone, for more than a minute and what its size takes",
         "worker-died": "every process that read it died",
     }
 )
@@ -64,6 +66,8 @@ class Job:
     """Radiographs per run of the graph."""
     key: bytes | None = field(default=None, repr=False)
     """To hash identifiers by; None to leave them out."""
+    limits: Limits = field(default_factory=Limits)
+    """Of how long reading may take."""
 
 
 @dataclass(frozen=True, slots=True)

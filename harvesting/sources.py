@@ -87,11 +87,11 @@ class Source:
         are out of reach."""
         try:
             with named_errors(self.url):
-                there = self._is_there()
+                gone = None if self._is_there() else "it is empty"
         except OSError as error:
-            raise SourceGone(f"{self._named} cannot be reached any more ({why(error)}).") from error
-        if not there:
-            raise SourceGone(f"{self._named} cannot be reached any more: it is empty.")
+            gone = why(error)
+        if gone is not None:
+            raise SourceGone(f"{without_secrets(self.url)} cannot be reached any more ({gone}).")
 
     def _is_there(self) -> bool:
         place = self.root if self.kind == "pattern" else self.target
@@ -100,10 +100,6 @@ class Source:
             return any(Path(place or "/").iterdir())
         self.files.invalidate_cache()
         return bool(self.files.info(place))
-
-    @property
-    def _named(self) -> str:
-        return without_secrets(self.url)
 
     def within(self, location: str) -> str:
         """A path of `files` as it is called within the source."""
