@@ -24,6 +24,7 @@ from harvesting.items import (
     suffix_of,
     unicode_name,
 )
+from harvesting.remote import named_errors
 from harvesting.tar_links import TarLinks
 
 TARS = {".tar": None, ".tar.gz": "gzip", ".tgz": "gzip", ".tar.bz2": "bz2", ".tar.xz": "xz"}
@@ -56,8 +57,8 @@ def reads_onwards(name: str) -> bool:
 def members(
     files: AbstractFileSystem, location: str, path: str, left_out: Counter[str]
 ) -> Iterator[Item]:
-    """The radiographs of an archive, in the order of their bytes; of several with one name, the
-    last. A tar's link is as the member that it leads to.
+    """The radiographs of an archive, in its order; of several with one name, the last. A tar's
+    link is as the member that it leads to, and comes beside it.
 
     Where the archive ends too early, what was found, and an item for the archive with its fault.
 
@@ -71,8 +72,9 @@ def members(
     fault, links = None, TarLinks()
     entries = _zip_entries if _is_zip(location) else partial(_tar_entries, links=links)
     try:
-        for name, offset, size in entries(files, location):
-            _take(found, path, name, left_out, offset=offset, size=size)
+        with named_errors(path):
+            for name, offset, size in entries(files, location):
+                _take(found, path, name, left_out, offset=offset, size=size)
     except BROKEN as error:
         fault = f"The archive cannot be listed to its end ({type(error).__name__})."
     for name, place in links.resolved():

@@ -190,7 +190,10 @@ class _Listing:
             files, location = self.source.locate(path)
             # A pipe would be waited for, for ever.
             if size is not None or files.isfile(location):
-                yield from members(files, location, path, self.left_out)
+                for item in members(files, location, path, self.left_out):
+                    if item.path == path:  # its own fault
+                        self.source.require_reachable()
+                    yield item
                 return
         yield Item(path, size=size)
 

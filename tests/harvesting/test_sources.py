@@ -2,25 +2,21 @@
 
 import io
 import os
-import pickle
 import random
-import shutil
 import tarfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import fsspec
 import pytest
-from fsspec.implementations.local import LocalFileSystem
+from source_helpers import fault, listed, read, write_tar, write_zip
 
 from harvesting.items import LARGEST, Item, ItemUnreadable
 from harvesting.plan import Plan
 from harvesting.reader import Reader
-from harvesting.sources import Source, SourceGone, SourceRefused
+from harvesting.sources import Source, SourceRefused
 from harvesting.table import TableRefused
 
 FILES = {"b.png": b"b", "a.jpg": b"a", "sub/c.dcm": b"c", "sub/deep/1.2.840.113": b"d"}
@@ -33,45 +29,6 @@ def folder(tmp_path: Path) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
     return tmp_path / "archive"
-
-
-def listed(url: object) -> list[str]:
-    return [item.path for item in Source.open(str(url)).items()]
-
-
-def read(url: object) -> dict[str, bytes]:
-    """All that a source gives, read by a copy of it, as other processes have it."""
-    source: Source = pickle.loads(pickle.dumps(Source.open(str(url))))
-    reader = Reader(source)
-    found = {item.path: reader.read(item) for item in source.items()}
-    reader.close()
-    return found
-
-
-def fault(url: object) -> dict[str, str]:
-    source = Source.open(str(url))
-    reader, reasons = Reader(source), {}
-    for item in source.items():
-        try:
-            reader.read(item)
-        except ItemUnreadable as error:
-            reasons[item.path] = error.reason
-    reader.close()
-    return reasons
-
-
-def write_tar(file: Path, mode: str, members: list[tuple[str, bytes]]) -> None:
-    with tarfile.open(file, mode) as archive:
-        for name, content in members:
-            about = tarfile.TarInfo(name)
-            about.size = len(content)
-            archive.addfile(about, io.BytesIO(content))
-
-
-def write_zip(file: Path, members: list[tuple[str, bytes]]) -> None:
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members:
-            archive.writestr(name, content)
 
 
 def test_a_folder_is_listed_by_name_and_read(folder: Path) -> None:
@@ -359,143 +316,6 @@ def test_a_list_of_nothing_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_bytes(b"")
     with pytest.raises(TableRefused, match=r"list\.csv is empty"):
         listed(tmp_path / "list.csv")
-
-
-class FailingListings(LocalFileSystem):
-    """Folders of a certain name cannot be listed, as without a right to it: root has every one."""
-
-    cachable = False
-
-    def __init__(self, forbidden: str) -> None:
-        super().__init__()
-        self.forbidden = forbidden
-
-    def ls(self, path: str, detail: bool = False, **kwargs: Any) -> Any:
-        if path.endswith(self.forbidden):
-            raise PermissionError(13, "Permission denied", path)
-        return super().ls(path, detail, **kwargs)
-
-
-def test_a_root_that_cannot_be_listed_is_refused_and_a_folder_below_is_a_row(folder: Path) -> None:
-    source = Source.open(str(folder))
-    below = list(replace(source, files=FailingListings("sub")).items())
-    assert [item.path for item in below] == ["a.jpg", "b.png", "sub"]
-    assert below[2].fault == "The folder cannot be listed (Permission denied)."
-    with pytest.raises(SourceRefused, match=r"archive cannot be listed \(Permission denied\)"):
-        list(replace(source, files=FailingListings("archive")).items())
-
-
-def test_a_source_that_goes_away_while_it_is_listed_stops_the_listing(folder: Path) -> None:
-    items = replace(Source.open(str(folder)), files=FailingListings("sub")).items()
-    assert next(items).path == "a.jpg"
-    shutil.rmtree(folder)
-    assert next(items).path == "b.png"
-    with pytest.raises(SourceGone, match="archive cannot be reached any more"):
-        next(items)
-
-
-@pytest.mark.parametrize("pattern", ["", "/*", "/b.png", "/list.csv"])
-def test_a_source_is_reachable_while_it_is_there(folder: Path, pattern: str) -> None:
-    (folder / "list.csv").write_text("path\nb.png\n")
-    source = Source.open(f"{folder}{pattern}")
-    source.require_reachable()
-    shutil.rmtree(folder)
-    with pytest.raises(SourceGone, match="No such file"):
-        source.require_reachable()
-
-
-def test_an_empty_folder_is_what_a_file_system_leaves_that_went_away(folder: Path) -> None:
-    source = Source.open(str(folder))
-    shutil.rmtree(folder)
-    folder.mkdir()
-    with pytest.raises(SourceGone, match="it is empty"):
-        source.require_reachable()
-
-
-class Linked(NamedTuple):
-    name: str
-    to: str
-    kind: bytes
-
-
-HARD, SYMBOLIC = tarfile.LNKTYPE, tarfile.SYMTYPE
-
-
-def write_links(file: Path, links: list[Linked]) -> None:
-    """A tar of two files and a folder, then links."""
-    with tarfile.open(file, f"w:{'gz' if file.suffix == '.gz' else ''}") as archive:
-        for name, content in (("./images/1.png", b"one"), ("store/raw.bin", b"raw")):
-            about = tarfile.TarInfo(name)
-            about.size = len(content)
-            archive.addfile(about, io.BytesIO(content))
-        for link in links:
-            about = tarfile.TarInfo(link.name)
-            about.type, about.linkname = link.kind, link.to
-            archive.addfile(about)
-
-
-@pytest.mark.parametrize("name", ["m.tar", "m.tar.gz"])
-def test_a_tars_links_have_the_bytes_of_what_they_lead_to(tmp_path: Path, name: str) -> None:
-    links = [
-        Linked("again.png", "./images/1.png", HARD),
-        Linked("hidden/raw.png", "store/raw.bin", HARD),
-        Linked("twice.png", "again.png", HARD),
-        Linked("images/soft.png", "../store/raw.bin", SYMBOLIC),
-        Linked("chain.png", "images/soft.png", SYMBOLIC),
-        Linked("early.png", "chain.png", SYMBOLIC),
-        Linked("latest", "images", SYMBOLIC),
-        Linked("here", ".", SYMBOLIC),
-        Linked("notes.txt", "images/1.png", HARD),
-    ]
-    write_links(tmp_path / name, links)
-    assert read(tmp_path / name) == {
-        f"{name}/images/1.png": b"one",
-        f"{name}/again.png": b"one",
-        f"{name}/twice.png": b"one",
-        f"{name}/hidden/raw.png": b"raw",
-        f"{name}/images/soft.png": b"raw",
-        f"{name}/chain.png": b"raw",
-        f"{name}/early.png": b"raw",
-    }
-    # In the order of their bytes, in which a compressed tar is read once.
-    items = list(Source.open(str(tmp_path / name)).items())
-    assert [item.offset for item in items] == sorted(item.offset or 0 for item in items)
-
-
-def test_a_tars_link_that_leads_to_no_file_of_it_is_a_row(tmp_path: Path) -> None:
-    links = [
-        Linked("out.png", "../outside.png", SYMBOLIC),
-        Linked("lost.png", "images/lost.png", HARD),
-        Linked("around.png", "around.png", SYMBOLIC),
-        Linked("one.png", "other.png", SYMBOLIC),
-        Linked("other.png", "one.png", SYMBOLIC),
-    ]
-    write_links(tmp_path / "m.tar", links)
-    assert fault(tmp_path / "m.tar") == {f"m.tar/{link.name}": "unreadable" for link in links}
-    source = Source.open(str(tmp_path / "m.tar"))
-    faults = {item.fault for item in source.items() if item.fault is not None}
-    assert faults == {"It is a link to no file of the archive."}
-
-
-def test_of_a_name_that_is_a_link_and_a_file_the_last_counts(tmp_path: Path) -> None:
-    def add(archive: tarfile.TarFile, name: str, content: bytes = b"", to: str = "") -> None:
-        about = tarfile.TarInfo(name)
-        about.size = len(content)
-        if to:
-            about.type, about.linkname = SYMBOLIC, to
-        archive.addfile(about, io.BytesIO(content))
-
-    with tarfile.open(tmp_path / "m.tar", "w:") as archive:
-        add(archive, "a.png", to="c.png")
-        add(archive, "a.png", b"file")
-        add(archive, "b.png", b"file")
-        add(archive, "b.png", to="c.png")
-        add(archive, "c.png", b"c")
-    assert read(tmp_path / "m.tar") == {
-        "m.tar/a.png": b"file",
-        "m.tar/b.png": b"c",
-        "m.tar/c.png": b"c",
-    }
 
 
 def test_what_is_left_out_is_counted_by_its_suffix(folder: Path) -> None:
