@@ -19,7 +19,8 @@ from benchmark.report import machine, number, table
 from benchmark.work import localize, open_localizer
 from harvesting.harvest import Harvest, Options, settle_compute
 from harvesting.local import local_engine
-from harvesting.sources import Reader, Source
+from harvesting.reader import Reader
+from harvesting.sources import Source
 from localization import ModelBundle, RadiographRefused, shipped_bundle
 
 PACKAGES = ("onnxruntime", "opencv-python-headless", "pydicom", "pyarrow")

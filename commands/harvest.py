@@ -18,6 +18,7 @@ from commands.options import (
     clear_errors,
     extra,
     fail,
+    words,
 )
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def harvest(
         from harvesting.identifiers import read_key
         from harvesting.local import EngineFailed
         from harvesting.processes import WorkFailed
+        from harvesting.remote import named_errors
 
     if address is not None and engine is not EngineName.ray:
         fail("--address is of --engine ray.")
@@ -127,7 +129,7 @@ def harvest(
         bundle, compute = settle(ModelBundle.load(model or shipped_bundle()), provider.value)
     except (BundleRefused, EngineFailed, ProviderUnavailable) as error:
         fail(str(error))
-    with clear_errors():
+    with clear_errors(), named_errors(out):
         options = Options(
             source=source,
             out=out,
@@ -149,10 +151,10 @@ def harvest(
     if dry_run:
         return
     try:
-        with _stopped_by_sigterm():
+        with _stopped_by_sigterm(), named_errors(out):
             _summarize(_work(begun, work), out)
     except (EngineFailed, ReportFailed, WorkFailed, OSError) as error:
-        typer.echo(f"cxr-localizer: {error}", err=True)
+        typer.echo(f"cxr-localizer: {words(error)}", err=True)
         raise typer.Exit(code=1) from error
     except KeyboardInterrupt:
         typer.echo("Stopped; the same command goes on from here.", err=True)
@@ -183,6 +185,12 @@ def _describe(begun: "Harvest") -> None:
         f"{run.source}: {len(plan)} files in {plan.shards} shards, {run.mode} mode, by "
         f"{run.model.name} {run.model.version} ({run.model.precision}, {run.settings['provider']})."
     )
+    if run.left_out:
+        most_first = sorted(run.left_out.items(), key=lambda pair: (-pair[1], pair[0]))
+        typer.echo(
+            f"{sum(run.left_out.values())} files left out by their suffix: "
+            f"{', '.join(f'{suffix} {count}' for suffix, count in most_first)}."
+        )
     if begun.labels is not None:
         typer.echo(
             f"Labels: {len(begun.labels)} lines; {plan.labelled} files have one, "

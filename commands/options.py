@@ -64,7 +64,12 @@ def clear_errors() -> Iterator[None]:
         yield
     # ImportError: fsspec names the package that a URL needs.
     except (ImportError, OSError, ValueError) as error:
-        fail(str(error))
+        fail(words(error))
+
+
+def words(error: Exception) -> str:
+    """What an error says; its kind, where it says nothing."""
+    return str(error) or type(error).__name__
 
 
 def fail(message: str) -> NoReturn:

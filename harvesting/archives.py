@@ -8,7 +8,9 @@ import lzma
 import tarfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from fsspec.spec import AbstractFileSystem
@@ -19,8 +21,11 @@ from harvesting.items import (
     ItemUnreadable,
     is_hidden,
     looks_like_radiograph,
+    suffix_of,
     unicode_name,
 )
+from harvesting.remote import named_errors
+from harvesting.tar_links import TarLinks
 
 TARS = {".tar": None, ".tar.gz": "gzip", ".tgz": "gzip", ".tar.bz2": "bz2", ".tar.xz": "xz"}
 """Suffixes of tars, and how each is compressed."""
@@ -44,8 +49,16 @@ def is_archive(name: str) -> bool:
     return _is_zip(name) or _tar_suffix(name) is not None
 
 
-def members(files: AbstractFileSystem, location: str, path: str) -> Iterator[Item]:
-    """The radiographs of an archive, in its order; of several with one name, the last.
+def reads_onwards(name: str) -> bool:
+    """Whether an archive can only be read onwards, by its suffix: it is compressed as a whole."""
+    return not _is_zip(name) and _compression(name) is not None
+
+
+def members(
+    files: AbstractFileSystem, location: str, path: str, left_out: Counter[str]
+) -> Iterator[Item]:
+    """The radiographs of an archive, in its order; of several with one name, the last. A tar's
+    link is as the member that it leads to, and comes beside it.
 
     Where the archive ends too early, what was found, and an item for the archive with its fault.
 
@@ -53,38 +66,62 @@ def members(files: AbstractFileSystem, location: str, path: str) -> Iterator[Ite
         files: that hold the archive.
         location: of it in them.
         path: of it within the source.
+        left_out: counts the suffixes of its other files.
     """
     found: dict[str, Item] = {}
-    fault = None
+    fault, links = None, TarLinks()
+    entries = _zip_entries if _is_zip(location) else partial(_tar_entries, links=links)
     try:
-        for name, offset, size in _entries(files, location):
-            name = unicode_name(name.removeprefix("./"))
-            if looks_like_radiograph(name.rpartition("/")[2]) and not is_hidden(name):
-                # Taken out first, so that it comes where its bytes are.
-                found.pop(name, None)
-                found[name] = Item(f"{path}/{name}", path, offset, size)
+        with named_errors(path):
+            for name, offset, size in entries(files, location):
+                _take(found, path, name, left_out, offset=offset, size=size)
     except BROKEN as error:
         fault = f"The archive cannot be listed to its end ({type(error).__name__})."
-    yield from found.values()
+    for name, place in links.resolved():
+        if place is None:
+            _take(found, path, name, left_out, fault="It is a link to no file of the archive.")
+        else:
+            _take(found, path, name, left_out, offset=place.offset, size=place.size)
+    # A compressed tar is read onwards.
+    yield from sorted(found.values(), key=lambda item: item.offset or 0)
     if fault is not None:
         yield Item(path, fault=fault)
 
 
-def _entries(files: AbstractFileSystem, location: str) -> Iterator[tuple[str, int | None, int]]:
-    """Name, offset where it is a tar's, and size of each file."""
-    if _is_zip(location):
-        with files.open(location, "rb") as file, zipfile.ZipFile(file) as archive:
-            for entry in archive.infolist():
-                if not entry.is_dir():
-                    yield entry.filename, None, entry.file_size
+def _take(
+    found: dict[str, Item], archive: str, name: str, left_out: Counter[str], **about: Any
+) -> None:
+    name = unicode_name(name.removeprefix("./"))
+    if is_hidden(name):
         return
+    if not looks_like_radiograph(name.rpartition("/")[2]):
+        left_out[suffix_of(name)] += 1
+        return
+    # Taken out first, so that it comes where its bytes are.
+    found.pop(name, None)
+    found[name] = Item(f"{archive}/{name}", archive, **about)
+
+
+def _zip_entries(files: AbstractFileSystem, location: str) -> Iterator[tuple[str, int | None, int]]:
+    """Name, no offset, and size of each file."""
+    with files.open(location, "rb") as file, zipfile.ZipFile(file) as archive:
+        for entry in archive.infolist():
+            if not entry.is_dir():
+                yield entry.filename, None, entry.file_size
+
+
+def _tar_entries(
+    files: AbstractFileSystem, location: str, links: TarLinks
+) -> Iterator[tuple[str, int | None, int]]:
+    """Name, offset and size of each file, and of each link whose file has come before."""
     with (
         files.open(location, "rb", compression=_compression(location)) as file,
         tarfile.open(fileobj=file, mode="r:") as archive,
     ):
         for member in archive:
-            if member.isreg():
-                yield member.name, member.offset_data, member.size
+            place = links.see(member)
+            if place is not None:
+                yield member.name, place.offset, place.size
 
 
 class OpenArchive:
@@ -92,7 +129,9 @@ class OpenArchive:
 
     def __init__(self, files: AbstractFileSystem, location: str) -> None:
         self._zip: zipfile.ZipFile | None = None
-        compression = None if _is_zip(location) else _compression(location)
+        self.onwards = reads_onwards(location)
+        """Whether what lies further back is read from the start."""
+        compression = _compression(location) if self.onwards else None
         self._file: Any = files.open(location, "rb", compression=compression)
         if _is_zip(location):
             try:

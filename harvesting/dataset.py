@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from fsspec.spec import AbstractFileSystem
 
 from harvesting.items import join
+from harvesting.remote import named_errors
 from harvesting.rows import DisagreementRow, FindingRow, RadiographRow
 from harvesting.run import RUN, Run, read_run
 from harvesting.tables import Table, part, to_disagreements, to_findings, to_radiographs
@@ -34,9 +35,10 @@ class Dataset:
         Raises:
             DatasetRefused: there is none, or its run was cut.
         """
-        files, root = fsspec.core.url_to_fs(url)
         try:
-            run = read_run(files, root)
+            with named_errors(url):
+                files, root = fsspec.core.url_to_fs(url)
+                run = read_run(files, root)
         except FileNotFoundError as error:
             raise DatasetRefused(f"{url} holds no {RUN}: it is no harvested data set.") from error
         if not run.finished:

@@ -1,6 +1,7 @@
 """A harvest from its begin to its end: planned, worked on by an engine, counted, exported."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -123,7 +124,9 @@ class Harvest:
         begun = begun_run(files, root)
         if begun is None:
             require_empty(files, root, options.out)
-            plan = Plan.of(_labelled(_chosen(source.items(), options), labels), options.shard_size)
+            left_out: Counter[str] = Counter()
+            items = _chosen(source.items(left_out), options)
+            plan = Plan.of(_labelled(items, labels), options.shard_size)
             if not len(plan):
                 raise HarvestRefused(f"{options.source} holds no radiograph.")
             if mode == "labelled" and not plan.labelled:
@@ -132,6 +135,7 @@ class Harvest:
                     "mode nothing would be mined."
                 )
             run = _describe(options, mode, labels, plan)
+            run = run.model_copy(update={"left_out": dict(sorted(left_out.items()))})
             return cls(job, run, plan, labels, files, root, False, frozenset())
         if begun.finished and files.exists(join(root, REPORT)):
             raise HarvestRefused(f"{options.out} is finished: it holds {begun.files} files' rows.")
@@ -218,7 +222,7 @@ def _chosen(items: Iterator[Item], options: Options) -> Iterable[Item]:
 def _labelled(items: Iterable[Item], labels: Labels | None) -> Iterable[Item]:
     if labels is None:
         return items
-    return (replace(item, labels=labels.of(item.path)) for item in items)
+    return map(labels.label, items)
 
 
 def _describe(options: Options, mode: Mode, labels: Labels | None, plan: Plan) -> Run:

@@ -27,6 +27,8 @@ class Item:
     """Why it cannot be read, where the listing found out; a sentence."""
     labels: tuple[str, ...] | None = None
     """See `RadiographRow.labels`."""
+    unknown: tuple[str, ...] = ()
+    """See `RadiographRow.unknown`."""
 
 
 class ItemUnreadable(Exception):

@@ -1,20 +1,21 @@
 """Image labels from a table: which diseases are said of which radiograph.
 
 Two forms, told apart by their header: ChestX-ray14's `Data_Entry_2017` (`Image Index`,
-`Finding Labels`), and a column of paths or names (`path`, else the first) with a column of 0 and 1
-for each disease, blank or -1 where nothing is known.
+`Finding Labels`), which speaks of every disease, and a column of paths or names (`path`, else the
+first) with a column of 0 and 1 for each disease, blank or -1 where nothing is known.
 """
 
 import hashlib
 import io
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import fsspec
 
-from harvesting.items import SUFFIXES, suffix_of
+from harvesting.items import SUFFIXES, Item, suffix_of
+from harvesting.remote import named_errors
 from harvesting.table import csv_lines
 from localization import DISEASES
 
@@ -23,17 +24,26 @@ NO_FINDING = "No Finding"
 OTHER_NAMES = {"pleuraleffusion": "Effusion", "infiltrate": "Infiltration"}
 """Of CheXpert and of ChestX-ray14's own list of boxes."""
 
-POSITIVE, NOT_POSITIVE = ("1", "1.0"), ("0", "0.0", "", "-1", "-1.0")
+POSITIVE, NEGATIVE, UNKNOWN = ("1", "1.0"), ("0", "0.0"), ("", "-1", "-1.0")
 
 
 class LabelsRefused(ValueError):
     """A table of labels that cannot be read as one; the message names the line."""
 
 
+class Statement(NamedTuple):
+    """What a line says of each disease: yes, no, or neither."""
+
+    labels: tuple[str, ...]
+    """The diseases that it says are there, in the order of `DISEASES`."""
+    unknown: tuple[str, ...]
+    """Those that it leaves open. Of all others it says that they are not there."""
+
+
 class _Line(NamedTuple):
     parts: tuple[str, ...]
     """Of the path."""
-    diseases: tuple[str, ...]
+    statement: Statement
 
 
 @dataclass(frozen=True)
@@ -49,8 +59,13 @@ class Labels:
     def __len__(self) -> int:
         return sum(map(len, self._by_stem.values()))
 
-    def of(self, path: str) -> tuple[str, ...] | None:
-        """The diseases of a radiograph, in the order of `DISEASES`; None where no line names it.
+    def label(self, item: Item) -> Item:
+        """An item with what its line says, where there is one. Raises as `of` does."""
+        said = self.of(item.path)
+        return item if said is None else replace(item, labels=said.labels, unknown=said.unknown)
+
+    def of(self, path: str) -> Statement | None:
+        """What is said of a radiograph; None where no line names it.
 
         A line names it where its path is the end of the radiograph's, or the other way round; the
         suffix may differ where no line has the same.
@@ -65,7 +80,7 @@ class Labels:
             if _is_end(line.parts[:-1], parts[:-1])
         ]
         lines = [line for line in lines if line.parts[-1] == parts[-1]] or lines
-        found = {line.diseases for line in lines}
+        found = {line.statement for line in lines}
         if len(found) > 1:
             raise LabelsRefused(f"Lines of the labels that name {path} say different things.")
         return found.pop() if found else None
@@ -78,12 +93,15 @@ def read_labels(url: str) -> Labels:
         LabelsRefused: it has neither form, or names a disease that there is not.
         TableRefused: it is no CSV.
         FileNotFoundError: it is not there.
+        OSError: its storage does not give it.
     """
-    with fsspec.open(url, "rb") as file:
+    with named_errors(url), fsspec.open(url, "rb") as file:
         content = file.read()
     lines = csv_lines(io.BytesIO(content), url)
     header = [name.strip() for name in next(lines, [])]
-    name, diseases, unused = _form(header, url)
+    name, read, unused = _form(header, url)
+    # Many lines say the same.
+    statements: dict[Statement, Statement] = {}
     by_stem: dict[str, list[_Line]] = defaultdict(list)
     for number, line in enumerate(lines, start=2):
         if any(cell.strip() for cell in line):
@@ -91,17 +109,18 @@ def read_labels(url: str) -> Labels:
                 raise LabelsRefused(f"{url}, line {number}: fewer columns than the header.")
             try:
                 parts = tuple(line[name].strip().removeprefix("./").split("/"))
-                by_stem[_stem(parts[-1])].append(_Line(parts, diseases(line)))
+                said = read(line)
+                by_stem[_stem(parts[-1])].append(_Line(parts, statements.setdefault(said, said)))
             except ValueError as error:
                 raise LabelsRefused(f"{url}, line {number}: {error}") from None
     return Labels(hashlib.sha256(content).hexdigest(), unused, dict(by_stem))
 
 
-_Diseases = Callable[[Sequence[str]], tuple[str, ...]]
+_Reads = Callable[[Sequence[str]], Statement]
 
 
-def _form(header: Sequence[str], url: str) -> tuple[int, _Diseases, tuple[str, ...]]:
-    """The column of names, what reads a line's diseases, and the columns not used."""
+def _form(header: Sequence[str], url: str) -> tuple[int, _Reads, tuple[str, ...]]:
+    """The column of names, what reads a line's statement, and the columns not used."""
     if "Image Index" in header and "Finding Labels" in header:
         column = header.index("Finding Labels")
         return header.index("Image Index"), lambda line: _joined(line[column]), ()
@@ -115,11 +134,11 @@ def _form(header: Sequence[str], url: str) -> tuple[int, _Diseases, tuple[str, .
             f"disease: {', '.join(DISEASES)}."
         )
     unused = (header[k] for k, disease in columns.items() if disease is None)
-    return name, lambda line: _ordered(_positive(line, known)), tuple(unused)
+    return name, lambda line: _stated(line, known), tuple(unused)
 
 
-def _joined(cell: str) -> tuple[str, ...]:
-    """The diseases of a cell such as `Mass|Nodule`."""
+def _joined(cell: str) -> Statement:
+    """Of a cell such as `Mass|Nodule`, which leaves nothing open."""
     found = set()
     for label in (part.strip() for part in cell.split("|")):
         if label == NO_FINDING:
@@ -128,16 +147,21 @@ def _joined(cell: str) -> tuple[str, ...]:
         if disease is None:
             raise ValueError(f"the label {label!r} is none of {', '.join(DISEASES)}.")
         found.add(disease)
-    return _ordered(found)
+    return Statement(_ordered(found), ())
 
 
-def _positive(line: Sequence[str], columns: dict[int, str]) -> Iterator[str]:
+def _stated(line: Sequence[str], columns: dict[int, str]) -> Statement:
+    """Of cells of 1, 0, -1 and blank; a disease without a column is left open."""
+    positive, negative = set(), set()
     for k, disease in columns.items():
         value = line[k].strip()
         if value in POSITIVE:
-            yield disease
-        elif value not in NOT_POSITIVE:
+            positive.add(disease)
+        elif value in NEGATIVE:
+            negative.add(disease)
+        elif value not in UNKNOWN:
             raise ValueError(f"{disease} is {value!r}, which is none of 1, 0, -1 and blank.")
+    return Statement(_ordered(positive), _ordered(set(DISEASES) - positive - negative))
 
 
 def _disease(label: str) -> str | None:
@@ -150,9 +174,8 @@ def _plain(label: str) -> str:
     return "".join(letter for letter in label.lower() if letter.isalnum())
 
 
-def _ordered(diseases: Iterator[str] | set[str]) -> tuple[str, ...]:
-    found = set(diseases)
-    return tuple(disease for disease in DISEASES if disease in found)
+def _ordered(diseases: set[str]) -> tuple[str, ...]:
+    return tuple(disease for disease in DISEASES if disease in diseases)
 
 
 def _stem(name: str) -> str:

@@ -35,23 +35,26 @@ def mine(item: Item, localization: Localization, mode: Mode, patient: Patient) -
     """
     by_disease = {finding.disease: finding for finding in localization.findings}
     findings = [by_disease[disease] for disease in DISEASES]
+    row = _radiograph(item, localization, findings, patient)
     return Mined(
-        _radiograph(item, localization, findings, patient),
-        tuple(_finding(item, finding) for finding in findings if _is_mined(item, finding, mode)),
-        tuple(_disagreements(item, findings)),
+        row,
+        tuple(_finding(row, finding) for finding in findings if _is_mined(row, finding, mode)),
+        tuple(_disagreements(row, findings)),
     )
 
 
 def failed(item: Item, reason: str, detail: str) -> Mined:
     """The row of an item that cannot be localized."""
-    row = RadiographRow(item.path, "failed", reason, detail, labels=item.labels)
+    row = RadiographRow(
+        item.path, "failed", reason, detail, labels=item.labels, unknown=item.unknown
+    )
     return Mined(row)
 
 
-def _is_mined(item: Item, finding: Finding, mode: Mode) -> bool:
+def _is_mined(row: RadiographRow, finding: Finding, mode: Mode) -> bool:
     if mode == "open":
         return finding.positive
-    return finding.disease in (item.labels or ())
+    return row.labelled(finding.disease) is True
 
 
 def _radiograph(
@@ -70,30 +73,29 @@ def _radiograph(
         typicality=facts.typicality,
         warnings=tuple(doubt.code for doubt in facts.warnings),
         labels=item.labels,
+        unknown=item.unknown,
         probabilities=tuple(finding.probability for finding in findings),
         patient=patient,
     )
 
 
-def _finding(item: Item, finding: Finding) -> FindingRow:
+def _finding(row: RadiographRow, finding: Finding) -> FindingRow:
     return FindingRow(
-        item.path,
+        row.path,
         finding.disease,
         finding.probability,
         finding.threshold,
-        None if item.labels is None else finding.disease in item.labels,
+        row.labelled(finding.disease),
         finding.boxes,
         encode_heatmap(finding),
     )
 
 
-def _disagreements(item: Item, findings: list[Finding]) -> Iterator[DisagreementRow]:
-    if item.labels is None:
-        return
+def _disagreements(row: RadiographRow, findings: list[Finding]) -> Iterator[DisagreementRow]:
     for finding in findings:
-        labelled = finding.disease in item.labels
-        if labelled != finding.positive:
+        labelled = row.labelled(finding.disease)
+        if labelled is not None and labelled != finding.positive:
             kind: Dispute = "label-only" if labelled else "model-only"
             yield DisagreementRow(
-                item.path, finding.disease, finding.probability, finding.threshold, kind
+                row.path, finding.disease, finding.probability, finding.threshold, kind
             )

@@ -6,7 +6,7 @@ plan.parquet       one row per item, one row group per shard
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Self
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +17,9 @@ from harvesting.storage import write
 
 PLAN = "plan.parquet"
 
+_DISEASES = pa.list_(pa.dictionary(pa.int8(), pa.string()))
+"""A byte for each: a table of labels may leave most of them open."""
+
 SCHEMA = pa.schema(
     [
         pa.field("path", pa.string(), nullable=False),
@@ -24,7 +27,8 @@ SCHEMA = pa.schema(
         ("offset", pa.int64()),
         ("size", pa.int64()),
         ("fault", pa.string()),
-        ("labels", pa.list_(pa.string())),
+        ("labels", _DISEASES),
+        ("unknown", _DISEASES),
     ]
 )
 
@@ -93,10 +97,9 @@ class Plan:
         return Shard(number, tuple(_item(row) for row in rows))
 
 
-def _item(row: dict[str, object]) -> Item:
-    labels = row.pop("labels")
-    assert labels is None or isinstance(labels, list)
-    return Item(**row, labels=None if labels is None else tuple(labels))  # type: ignore[arg-type]
+def _item(row: dict[str, Any]) -> Item:
+    labels, unknown = row.pop("labels"), row.pop("unknown")
+    return Item(**row, labels=None if labels is None else tuple(labels), unknown=tuple(unknown))
 
 
 def _batched(items: Iterable[Item], count: int) -> Iterable[list[Item]]:

@@ -14,16 +14,20 @@ from typing import Any
 # A clean process that has loaded the libraries, of which workers are copies: they start at once,
 # and no thread or file of this one is copied with them.
 _PROCESSES = get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["harvesting.shard"])
+_PROCESSES.set_forkserver_preload(["harvesting.local"])
 
 
 class WorkFailed(RuntimeError):
     """Work that raised what no one expected; it says where, and not the error's own words, which
-    may quote a file."""
+    may quote a file. Work that knows why it cannot go on raises it itself, with a sentence."""
 
 
 class WorkerDied(RuntimeError):
     """A process that ended without an answer."""
+
+
+class WorkerLate(RuntimeError):
+    """A process that was killed because it took too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +62,18 @@ class Worker:
         with suppress(OSError):
             self.pipe.send(task)
 
-    def receive(self) -> Any:
-        """Wait for the result of a task.
+    def receive(self, seconds: float | None = None) -> Any:
+        """Wait for the result of a task, without an end or for so many seconds.
 
         Raises:
             WorkerDied: the process has ended.
+            WorkerLate: it has not, and no result came; it was killed.
             WorkFailed: the work raised something.
         """
         try:
+            if seconds is not None and not self.pipe.poll(seconds):
+                self.kill()
+                raise WorkerLate(f"a worker gave no answer within {seconds:.0f} seconds")
             result = self.pipe.recv()
         except (EOFError, OSError) as error:
             self.kill()
@@ -120,6 +128,8 @@ def _work(
 
 def say(error: Exception) -> str:
     """An error's kind and place, what was noted on it, and the system's own words."""
+    if isinstance(error, WorkFailed):
+        return str(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
     words = getattr(error, "strerror", None)

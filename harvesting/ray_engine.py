@@ -16,9 +16,10 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property, partial
+from threading import Timer
 from typing import Any
 
 import fsspec
@@ -39,8 +40,9 @@ from harvesting.attempts import begun, clear
 from harvesting.harvest import settle_compute
 from harvesting.local import Engine, EngineFailed, cores
 from harvesting.plan import Shard
+from harvesting.preparation import DEATHS, Prepare
 from harvesting.processes import WorkFailed, say
-from harvesting.shard import Done, Finish, Infer, Job, Prepare, PreparedShard
+from harvesting.shard import Done, Finish, Infer, Job, PreparedShard
 from localization import Compute, ModelBundle
 
 LOCAL = "local"
@@ -248,14 +250,30 @@ def _stages(job: Job, planned: "ray.data.Dataset", workers: int | None) -> "ray.
 def _prepare(row: Row, job: Job) -> Row:
     def stage(shard: Shard) -> PreparedShard:
         files, root = fsspec.core.url_to_fs(job.out)
-        if begun(files, root, shard.number) >= MOST_ATTEMPTS:
+        attempts = begun(files, root, shard.number)
+        if attempts >= MOST_ATTEMPTS:
             raise EngineFailed(
                 f"Shard {shard.number} was begun {MOST_ATTEMPTS} times, and each time the process "
                 "that read it was lost. Is there enough memory?"
             )
-        return Prepare(job)(shard)
+        limit = job.limits.of_shard(shard.items, DEATHS if attempts else 0)
+        with _ended_after(limit), closing(Prepare(job)) as prepare:
+            return prepare(shard)
 
     return _next(row, stage)
+
+
+@contextmanager
+def _ended_after(seconds: float) -> Iterator[None]:
+    """End this process where what it does takes longer: Ray does it again, and the mark that is
+    left makes the next attempt look closer."""
+    timer = Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class _Inferring:

@@ -5,7 +5,8 @@ from typing import Self
 from harvesting.dataset import Dataset
 from harvesting.items import ItemUnreadable
 from harvesting.plan import Plan
-from harvesting.sources import Reader, Source
+from harvesting.reader import Reader
+from harvesting.sources import Source
 
 
 class SourceReader:

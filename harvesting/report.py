@@ -118,7 +118,7 @@ def _row(tally: Tally, manifest: Manifest, index: int) -> Row:
     return Row(
         spaced(disease),
         tally.labelled[disease],
-        _share(tally.labelled[disease], tally.with_labels),
+        _share(tally.labelled[disease], tally.known[disease]),
         tally.positive[disease],
         _share(tally.positive[disease], tally.localized),
         tally.mined[disease],

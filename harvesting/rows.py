@@ -14,7 +14,7 @@ Outcome = Literal["localized", "failed"]
 
 Dispute = Literal["label-only", "model-only"]
 """`label-only`: labelled, and below the model's operating point. `model-only`: at or above it,
-and not labelled."""
+and said not to be there. A disease that the labels leave open is in neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,20 @@ class RadiographRow:
     warnings: tuple[str, ...] = ()
     """Their codes."""
     labels: tuple[str, ...] | None = None
-    """The image's labelled diseases, of a failure, too; empty for "no finding", None where none are
-    known."""
+    """The diseases that the image's labels say are there, of a failure, too; None where it has no
+    labels."""
+    unknown: tuple[str, ...] = ()
+    """The diseases that they leave open. Of all others they say that they are not there."""
     probabilities: tuple[float, ...] | None = None
     """Of the 14 diseases, in their official order; None of a failure."""
     patient: Patient = NOBODY
     """Keyed hashes of a DICOM file's identifiers, where joins were asked for."""
+
+    def labelled(self, disease: str) -> bool | None:
+        """Whether its labels say that a disease is there; None where they say neither."""
+        if self.labels is None or disease in self.unknown:
+            return None
+        return disease in self.labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,8 @@ class FindingRow:
     threshold: float
     """The disease's operating point."""
     labelled: bool | None
-    """Whether the image's labels name it; None where there are none."""
+    """Whether the image's labels say that it is there; None where they say neither, or there are
+    none."""
     boxes: tuple[Box, ...]
     """In pixels of the radiograph, origin top left; best score first. A box is called by its
     place in this list."""

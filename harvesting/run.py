@@ -1,5 +1,6 @@
 """`run.json`: what a harvest was, and how it went."""
 
+import json
 from typing import Any, Literal
 
 from fsspec.spec import AbstractFileSystem
@@ -9,6 +10,9 @@ from harvesting.items import join
 from harvesting.storage import write
 
 RUN = "run.json"
+
+FORMAT: Literal[2] = 2
+"""1 had no column `unknown`, and took what labels leave open for no."""
 
 Mode = Literal["open", "labelled"]
 """`open`: mined is what reaches its operating point. `labelled`: mined is what the image's labels
@@ -49,7 +53,7 @@ class Run(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal[1] = 1
+    format: Literal[2] = FORMAT
     """Of the data set; a change of the schema raises it."""
     source: str
     """Folder, pattern, list, archive or URL, as it was given: paths of rows are within it."""
@@ -60,6 +64,9 @@ class Run(BaseModel):
     files: int
     settings: dict[str, Any]
     """All else that decides what the rows hold."""
+    left_out: dict[str, int] = {}
+    """Files of the source, by a suffix that is no radiograph's: they have no rows. With a limit,
+    of the part that was listed."""
     counts: Counts | None = None
     timings: dict[str, float] = {}
     """Seconds, and radiographs per second; summed over the sittings of a run that was cut."""
@@ -67,8 +74,19 @@ class Run(BaseModel):
 
 
 def read_run(files: AbstractFileSystem, root: str) -> Run:
-    """The `run.json` of a data set. Raises `FileNotFoundError` where there is none."""
-    return Run.model_validate_json(files.cat_file(join(root, RUN)))
+    """The `run.json` of a data set.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is of another format, or none.
+    """
+    content = files.cat_file(join(root, RUN))
+    found = json.loads(content)
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise ValueError(
+            f"{join(root, RUN)} is not of format {FORMAT}, which this version reads: harvest again."
+        )
+    return Run.model_validate_json(content)
 
 
 def write_run(files: AbstractFileSystem, root: str, run: Run) -> None:

@@ -1,5 +1,5 @@
 """The work on one shard, in three stages that may run in different processes, on different
-machines, each sized for itself:
+machines, each sized for itself (the first is in `harvesting.preparation`):
 
     Prepare    bytes -> Radiograph -> the graph's input      storage and CPU
     Infer      inputs -> outputs, in batches                 CPU or GPU
@@ -8,7 +8,7 @@ machines, each sized for itself:
 What a shard's rows are depends on the shard and the job alone: batches, too, are cut from it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from types import MappingProxyType
@@ -18,17 +18,13 @@ import fsspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harvesting.ahead import ahead
-from harvesting.attempts import attempt
 from harvesting.counting import count
-from harvesting.identifiers import hash_identifiers
-from harvesting.items import Item, ItemUnreadable
+from harvesting.limits import Limits
 from harvesting.mining import Mined, failed, mine
 from harvesting.plan import Shard
-from harvesting.processes import Worker, WorkerDied
-from harvesting.rows import NOBODY, Patient, Rows
+from harvesting.rows import Patient, Rows
 from harvesting.run import Counts, Mode
-from harvesting.sources import Reader, Source
+from harvesting.sources import Source
 from harvesting.storage import write_shard
 from localization import (
     Compute,
@@ -37,7 +33,6 @@ from localization import (
     Outline,
     Outputs,
     Policy,
-    Radiograph,
     RadiographRefused,
     interpret,
 )
@@ -48,17 +43,11 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "missing": "a list names it, and it is not there",
         "unreadable": "its bytes cannot be had",
         "too-large": "it has more bytes than are read",
+        "timed-out": "it was read, alone, for more than a minute and what its size takes",
         "worker-died": "every process that read it died",
     }
 )
 """Every reason for which an item fails, beside those of `localization.refusal.REASONS`."""
-
-READERS = 8
-"""Threads that read ahead: storage may take its time for each file."""
-
-DEATHS = 2
-"""Processes that an item, read alone, may bring down before it is given up: one may have been
-killed by another's doing."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +66,8 @@ class Job:
     """Radiographs per run of the graph."""
     key: bytes | None = field(default=None, repr=False)
     """To hash identifiers by; None to leave them out."""
+    limits: Limits = field(default_factory=Limits)
+    """Of how long reading may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,84 +118,6 @@ class Done:
     counts: Counts
     seconds: tuple[float, float, float]
     """Of `Prepare`, `Infer` and `Finish`."""
-
-
-class Prepare:
-    """The first stage. A file that kills its process becomes a row: where an attempt at a shard
-    did not end, each of its items is read in a process that may die."""
-
-    def __init__(self, job: Job) -> None:
-        cv2.setNumThreads(1)
-        self._job = job
-        self._files, self._root = fsspec.core.url_to_fs(job.out)
-
-    def __call__(self, shard: Shard) -> PreparedShard:
-        """Read and decode a shard's items."""
-        begun = perf_counter()
-        with attempt(self._files, self._root, shard.number) as cut:
-            read = prepare_in_isolation if cut else prepare
-            results = tuple(read(self._job, shard.items))
-        return PreparedShard(shard, results, perf_counter() - begun)
-
-
-def prepare(job: Job, items: Sequence[Item]) -> Iterator[Prepared | Failed]:
-    """Read ahead in threads, decode in this one."""
-    reader = Reader(job.source)
-    # A compressed archive is read in its order alone.
-    threads = 1 if any(item.archive for item in items) else READERS
-
-    def read(item: Item) -> bytes | ItemUnreadable:
-        try:
-            return reader.read(item)
-        except ItemUnreadable as error:
-            return error
-
-    try:
-        for item, data in zip(items, ahead(read, items, threads), strict=True):
-            yield _decode(job, item, data)
-    finally:
-        reader.close()
-
-
-def _decode(job: Job, item: Item, data: bytes | ItemUnreadable) -> Prepared | Failed:
-    if isinstance(data, ItemUnreadable):
-        return Failed(data.reason, str(data))
-    try:
-        radiograph = Radiograph.read(data, policy=job.policy)
-        pixels = radiograph.at_side(job.bundle.manifest.side)[None]
-    except RadiographRefused as refusal:
-        return Failed(refusal.reason, str(refusal))
-    except Exception as error:
-        error.add_note(f"at {item.path}")
-        raise
-    hashed = job.key is not None and radiograph.format == "DICOM"
-    patient = hash_identifiers(data, job.key) if hashed and job.key is not None else NOBODY
-    return Prepared(pixels, radiograph.outline, patient)
-
-
-def prepare_in_isolation(job: Job, items: Sequence[Item]) -> Iterator[Prepared | Failed]:
-    """As `prepare`, each item in a process that may die of it: slower, the same otherwise."""
-    worker: Worker | None = None
-    try:
-        for item in items:
-            for _ in range(DEATHS):
-                worker = worker or Worker(_prepare_one, job)
-                worker.send(item)
-                try:
-                    yield worker.receive()
-                    break
-                except WorkerDied:
-                    worker = None
-            else:
-                yield Failed("worker-died", "Each process that read the file died of it.")
-    finally:
-        if worker is not None:
-            worker.kill()
-
-
-def _prepare_one(job: Job) -> Callable[[Item], Prepared | Failed]:
-    cv2.setNumThreads(1)
-    return lambda item: next(iter(prepare(job, [item])))
 
 
 class Infer:
@@ -272,9 +185,3 @@ def _mine(job: Job, inferred: InferredShard) -> Iterator[Mined]:
         except RadiographRefused as refusal:
             yield failed(item, refusal.reason, str(refusal))
         row += 1
-
-
-def whole_shard(job: Job) -> Callable[[Shard], Done]:
-    """All three stages, one after the other, in one process."""
-    prepare, infer, finish = Prepare(job), Infer(job), Finish(job)
-    return lambda shard: finish(infer(prepare(shard)))

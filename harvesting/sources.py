@@ -1,32 +1,36 @@
-"""Sources: what a harvest reads, as an ordered list of items, and the bytes of each."""
+"""Sources: what a harvest reads, as an ordered list of items."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from threading import Lock
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractFileSystem
 
-from harvesting.archives import BROKEN, OpenArchive, is_archive, members
+from harvesting.archives import is_archive, members
 from harvesting.items import (
-    LARGEST,
-    SUFFIXES,
     Item,
-    ItemUnreadable,
     in_unicode,
     is_hidden,
     join,
     looks_like_radiograph,
     suffix_of,
 )
-from harvesting.table import csv_lines
+from harvesting.path_list import listed_paths
+from harvesting.remote import named_errors, why, without_secrets
 
 Kind = Literal["folder", "pattern", "list", "file"]
 
 
 class SourceRefused(ValueError):
     """A source that is not there, or not one; the message says why."""
+
+
+class SourceGone(OSError):
+    """A source that was there and cannot be reached any more; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -48,100 +52,57 @@ class Source:
 
         Raises:
             SourceRefused: nothing is there.
+            OSError: its storage cannot be asked.
         """
-        files, target = fsspec.core.url_to_fs(url)
-        parent = target.rpartition("/")[0]
-        if files.isdir(target):
-            return cls(url, files, "folder", target, target)
-        if files.exists(target):
-            listed = suffix_of(target) == ".csv"
-            return cls(url, files, "list" if listed else "file", target, parent)
+        with named_errors(url):
+            files, target = fsspec.core.url_to_fs(url)
+            if files.isdir(target):
+                return cls(url, files, "folder", target, target)
+            there = files.exists(target)
+        if there:
+            return cls(url, files, _kind(url, target), target, target.rpartition("/")[0])
         if any(sign in target for sign in "*?["):
             return cls(url, files, "pattern", target, _fixed_part(target))
         raise SourceRefused(f"{url} is no folder, pattern, list, archive or radiograph.")
 
-    def items(self) -> Iterator[Item]:
+    def items(self, left_out: Counter[str] | None = None) -> Iterator[Item]:
         """All that it lists, in the same order each time: folders and patterns by name, lists and
         archives in their own order. Nothing comes twice.
 
+        Args:
+            left_out: counts the suffixes of files that no radiograph's name has.
+
         Raises:
-            SourceRefused: a list that holds no paths.
-            TableRefused: a list that is no CSV.
+            SourceRefused: a folder that cannot be listed.
+            SourceGone: it cannot be reached any more.
+            TableRefused: a list that is no CSV, or an empty one.
+            OSError: its storage cannot be asked.
         """
-        return map(in_unicode, self._found())
+        listing = _Listing(self, Counter() if left_out is None else left_out)
+        with named_errors(self.url):
+            yield from map(in_unicode, listing.items())
 
-    def _found(self) -> Iterator[Item]:
-        if self.kind == "folder":
-            return self._walk(self.target)
-        if self.kind == "pattern":
-            return self._matches()
-        if self.kind == "list":
-            return self._listed()
-        return self._expand(self._within(self.target), None)
-
-    def _walk(self, folder: str) -> Iterator[Item]:
+    def require_reachable(self) -> None:
+        """Raises `SourceGone` where it is not there any more: its files are not missing then, they
+        are out of reach."""
         try:
-            entries = sorted(self.files.ls(folder, detail=True), key=lambda entry: entry["name"])
+            with named_errors(self.url):
+                gone = None if self._is_there() else "it is empty"
         except OSError as error:
-            yield Item(self._within(folder), fault=f"The folder cannot be listed ({_why(error)}).")
-            return
-        for entry in entries:
-            location = entry["name"].rstrip("/")
-            if location != folder and not is_hidden(location.rpartition("/")[2]):
-                yield from self._entry(location, entry)
+            gone = why(error)
+        if gone is not None:
+            raise SourceGone(f"{without_secrets(self.url)} cannot be reached any more ({gone}).")
 
-    def _entry(self, location: str, entry: dict[str, Any]) -> Iterator[Item]:
-        name = location.rpartition("/")[2]
-        if entry["type"] == "directory":
-            yield from self._walk(location)
-        # A link to a file is as the file. One to a folder, which may lead around, is not followed.
-        elif (is_archive(name) or looks_like_radiograph(name)) and not self._leads_away(entry):
-            yield from self._expand(self._within(location), _size(entry))
+    def _is_there(self) -> bool:
+        place = self.root if self.kind == "pattern" else self.target
+        if isinstance(self.files, LocalFileSystem) and self.kind in ("folder", "pattern"):
+            # What a file system was mounted on stays behind as an empty folder.
+            return any(Path(place or "/").iterdir())
+        self.files.invalidate_cache()
+        return bool(self.files.info(place))
 
-    def _leads_away(self, entry: dict[str, Any]) -> bool:
-        return bool(entry.get("islink")) and bool(self.files.isdir(entry["name"]))
-
-    def _matches(self) -> Iterator[Item]:
-        for location, entry in sorted(self.files.glob(self.target, detail=True).items()):
-            path = self._within(location)
-            if is_hidden(path):
-                continue
-            if entry["type"] != "file" and self.files.isdir(location):
-                # `**` names a folder and what is in it.
-                if "**" not in self.target:
-                    yield from self._walk(location)
-            else:
-                yield from self._expand(path, _size(entry))
-
-    def _listed(self) -> Iterator[Item]:
-        with self.files.open(self.target, "rb") as file:
-            lines = csv_lines(file, self.url)
-            head = next(lines, None)
-            if head is None:
-                raise SourceRefused(f"{self.url} is empty.")
-            names = [name.strip().lower() for name in head]
-            column = names.index("path") if "path" in names else 0
-            # A list may begin without a header.
-            first = [head] if head and suffix_of(head[0].strip()) in SUFFIXES else []
-            seen: set[str] = set()
-            for line in (*first, *lines):
-                path = line[column].strip().removeprefix("./") if len(line) > column else ""
-                if path and path not in seen:
-                    seen.add(path)
-                    yield from self._expand(path, None)
-
-    def _expand(self, path: str, size: int | None) -> Iterator[Item]:
-        """A file, or the members of an archive. Without a size it may be anything, or nothing,
-        which is found out when it is read."""
-        if is_archive(path):
-            files, location = self.locate(path)
-            # A pipe would be waited for, for ever.
-            if size is not None or files.isfile(location):
-                yield from members(files, location, path)
-                return
-        yield Item(path, size=size)
-
-    def _within(self, location: str) -> str:
+    def within(self, location: str) -> str:
+        """A path of `files` as it is called within the source."""
         return location.removeprefix(self.root).lstrip("/")
 
     def locate(self, path: str) -> tuple[AbstractFileSystem, str]:
@@ -153,66 +114,103 @@ class Source:
         return self.files, path if absolute else join(self.root, path)
 
 
-class Reader:
-    """Reads items of a source. Safe to share between threads, which take turns at archives: one
-    is kept open."""
+@dataclass(frozen=True)
+class _Listing:
+    source: Source
+    left_out: Counter[str]
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._lock = Lock()
-        self._open: tuple[str, OpenArchive] | None = None
+    @property
+    def files(self) -> AbstractFileSystem:
+        return self.source.files
 
-    def read(self, item: Item) -> bytes:
-        """An item's bytes.
+    def items(self) -> Iterator[Item]:
+        target = self.source.target
+        if self.source.kind == "folder":
+            return self._walk(target)
+        if self.source.kind == "pattern":
+            return self._matches(target)
+        if self.source.kind == "list":
+            return self._listed(target)
+        return self._expand(self.source.within(target), None)
 
-        Raises:
-            ItemUnreadable: `missing`, `unreadable` or `too-large`.
-        """
-        if item.fault is not None:
-            raise ItemUnreadable("unreadable", item.fault)
+    def _walk(self, folder: str) -> Iterator[Item]:
         try:
-            if item.archive is not None:
-                _check_size(item.size)
-                with self._lock:
-                    return self._archive(item.archive).read(item)
-            return self._file(item)
-        except FileNotFoundError as error:
-            raise ItemUnreadable("missing", "There is no such file.") from error
-        except BROKEN as error:
-            raise ItemUnreadable(
-                "unreadable", f"The file cannot be read ({_why(error)})."
-            ) from error
+            with named_errors(self.source.url):
+                entries = self.files.ls(folder, detail=True)
+        except OSError as error:
+            if folder == self.source.target:
+                raise SourceRefused(
+                    f"{self.source.url} cannot be listed ({why(error)})."
+                ) from error
+            self.source.require_reachable()
+            path = self.source.within(folder)
+            yield Item(path, fault=f"The folder cannot be listed ({why(error)}).")
+            return
+        for entry in sorted(entries, key=lambda entry: entry["name"]):
+            location = entry["name"].rstrip("/")
+            if location != folder and not is_hidden(location.rpartition("/")[2]):
+                yield from self._entry(location, entry)
 
-    def _file(self, item: Item) -> bytes:
-        files, location = self._source.locate(item.path)
-        size = item.size
-        if size is None:
-            about = files.info(location)
-            # A pipe or a device would be waited for, for ever.
-            if about["type"] != "file":
-                raise ItemUnreadable("unreadable", "It is no file.")
-            size = about["size"]
-        _check_size(size)
-        return bytes(files.cat_file(location))
+    def _entry(self, location: str, entry: dict[str, Any]) -> Iterator[Item]:
+        name = location.rpartition("/")[2]
+        if entry["type"] == "directory":
+            yield from self._walk(location)
+        # A link to a file is as the file. One to a folder, which may lead around, is not followed.
+        elif self._leads_away(entry):
+            return
+        elif _is_read(name):
+            yield from self._expand(self.source.within(location), _size(entry))
+        else:
+            self.left_out[suffix_of(name)] += 1
 
-    def _archive(self, path: str) -> OpenArchive:
-        if self._open is None or self._open[0] != path:
-            self.close()
-            self._open = (path, OpenArchive(*self._source.locate(path)))
-        return self._open[1]
+    def _leads_away(self, entry: dict[str, Any]) -> bool:
+        return bool(entry.get("islink")) and bool(self.files.isdir(entry["name"]))
 
-    def close(self) -> None:
-        """Let go of what is open."""
-        if self._open is not None:
-            self._open[1].close()
-            self._open = None
+    def _matches(self, pattern: str) -> Iterator[Item]:
+        for location, entry in sorted(self.files.glob(pattern, detail=True).items()):
+            path = self.source.within(location)
+            if is_hidden(path):
+                continue
+            if entry["type"] != "file" and self.files.isdir(location):
+                # `**` names a folder and what is in it.
+                if "**" not in pattern:
+                    yield from self._walk(location)
+            else:
+                yield from self._expand(path, _size(entry))
+
+    def _listed(self, location: str) -> Iterator[Item]:
+        with self.files.open(location, "rb") as file:
+            for path in listed_paths(file, self.source.url):
+                yield from self._expand(path, None)
+
+    def _expand(self, path: str, size: int | None) -> Iterator[Item]:
+        """A file, or the members of an archive. Without a size it may be anything, or nothing,
+        which is found out when it is read."""
+        if is_archive(path):
+            files, location = self.source.locate(path)
+            # A pipe would be waited for, for ever.
+            if size is not None or files.isfile(location):
+                for item in members(files, location, path, self.left_out):
+                    if item.path == path:  # its own fault
+                        self.source.require_reachable()
+                    yield item
+                return
+        yield Item(path, size=size)
 
 
-def _check_size(size: int | None) -> None:
-    if size is not None and size > LARGEST:
-        raise ItemUnreadable(
-            "too-large", f"The file has {size} bytes, more than the {LARGEST} that are read."
-        )
+def _kind(url: str, target: str) -> Kind:
+    if suffix_of(target) == ".csv":
+        return "list"
+    if _is_read(target.rpartition("/")[2]):
+        return "file"
+    raise SourceRefused(
+        f"{url} is no radiograph and no archive, by its suffix. A list of paths is a CSV: name it "
+        ".csv."
+    )
+
+
+def _is_read(name: str) -> bool:
+    return is_archive(name) or looks_like_radiograph(name)
 
 
 def _size(entry: dict[str, Any]) -> int | None:
@@ -225,8 +223,3 @@ def _fixed_part(pattern: str) -> str:
     parts = pattern.split("/")
     magic = next(k for k, part in enumerate(parts) if any(sign in part for sign in "*?["))
     return "/".join(parts[:magic])
-
-
-def _why(error: Exception) -> str:
-    """What failed, without the path that its message may quote."""
-    return getattr(error, "strerror", None) or type(error).__name__

@@ -48,6 +48,7 @@ SCHEMAS: dict[Table, pa.Schema] = {
             ("typicality", pa.float32()),
             ("warnings", pa.list_(pa.string())),
             ("labels", pa.list_(pa.string())),
+            ("unknown", pa.list_(pa.string())),
             ("probabilities", pa.list_(pa.float32(), len(DISEASES))),
             ("patient", _HASHES),
         ]
@@ -120,6 +121,7 @@ def _radiograph(row: dict[str, Any]) -> RadiographRow:
             "field": Field(**row["field"]) if row["field"] else None,
             "warnings": tuple(row["warnings"]),
             "labels": _tuple(row["labels"]),
+            "unknown": tuple(row["unknown"]),
             "probabilities": _tuple(row["probabilities"]),
             "patient": Patient(**row["patient"]),
         }

@@ -84,12 +84,14 @@ class Tally:
     """Picks of each kind that are kept."""
     localized: int = 0
     with_labels: int = 0
-    """Of the localized radiographs: those whose labels are known, be it none."""
+    """Of the localized radiographs: those that have labels, be it none."""
     boxes: int = 0
     failures: dict[str, Failures] = field(default_factory=dict)
     warnings: Counter[str] = field(default_factory=Counter)
     formats: Counter[str] = field(default_factory=Counter)
     labelled: Counter[str] = field(default_factory=Counter)
+    known: Counter[str] = field(default_factory=Counter)
+    """By disease: the localized radiographs whose labels say whether it is there."""
     positive: Counter[str] = field(default_factory=Counter)
     mined: Counter[str] = field(default_factory=Counter)
     mined_boxes: Counter[str] = field(default_factory=Counter)
@@ -153,6 +155,7 @@ class Tally:
         if row.labels is not None:
             self.with_labels += 1
             self.labelled.update(row.labels)
+            self.known.update(disease for disease in DISEASES if disease not in row.unknown)
 
     def _count_probabilities(self, rows: Sequence[tuple[float, ...]]) -> None:
         probabilities = np.array(rows, float).reshape(-1, len(DISEASES))

@@ -44,7 +44,7 @@ def uncertainty(finding: FindingRow) -> float:
 
 
 def disputed(finding: FindingRow) -> bool:
-    """Whether the image's labels and the model disagree; never where there are no labels."""
+    """Whether the image's labels and the model disagree; never where they leave it open."""
     return finding.labelled is not None and finding.labelled != finding.positive
 
 

@@ -102,5 +102,5 @@ def _new(
     probability = radiograph.probabilities[DISEASES.index(disease)]
     threshold = thresholds[disease]
     heatmap = encode_heatmap(Finding(disease, probability, threshold, nothing, (), nothing[None]))
-    labelled = None if radiograph.labels is None else disease in radiograph.labels
+    labelled = radiograph.labelled(disease)
     return FindingRow(radiograph.path, disease, probability, threshold, labelled, (), heatmap)

@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 
 import cv2
+import fsspec
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from typer.testing import CliRunner
 
 from commands.main import app
@@ -170,6 +172,50 @@ def test_a_url_whose_package_is_missing_names_it(
     )
     assert result.exit_code == 2
     assert "Install s3fs to access S3" in result.stderr
+
+
+class NoCredentialsError(Exception):
+    """As botocore's, which is no `OSError` either."""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (NoCredentialsError(), "cloud://bucket/archive cannot be had (NoCredentialsError)."),
+        (TimeoutError(), "TimeoutError"),
+    ],
+)
+@pytest.mark.parametrize("place", ["source", "out"])
+def test_a_cloud_that_is_out_of_reach_is_said_in_a_sentence(
+    archive: Path, tiny_bundle: Path, tmp_path: Path, error: Exception, said: str, place: str
+) -> None:
+    class CloudFiles(MemoryFileSystem):
+        protocol = "cloud"
+
+        def _refuse(self, *_: object, **__: object) -> None:
+            raise error
+
+        isdir = cat_file = _refuse
+
+    fsspec.register_implementation("cloud", CloudFiles, clobber=True)
+    cloud = "cloud://me:secret@bucket/archive"
+    asked = {"source": archive, "out": tmp_path / "out", place: cloud}
+    arguments = command(asked["source"], asked["out"], tiny_bundle)
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert result.stderr == f"cxr-localizer: {said}\n"
+
+
+def test_what_is_left_out_is_said_and_kept(tiny_bundle: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "archive", tmp_path / "out"
+    folder.mkdir()
+    for name in ("1.ima", "2.ima", "notes.txt", "a.png"):
+        (folder / name).write_bytes(b"x")
+    result = CliRunner().invoke(app, command(folder, out, tiny_bundle))
+    assert result.exit_code == 0
+    assert "1 files in 1 shards" in result.stdout
+    assert "3 files left out by their suffix: .ima 2, .txt 1." in result.stdout
+    assert Dataset.open(str(out)).run.left_out == {".ima": 2, ".txt": 1}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import cv2
@@ -13,6 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from harvesting.dataset import Dataset
 from harvesting.harvest import Harvest, Options, settle_compute
+from harvesting.limits import Limits
 from harvesting.local import Engine, local_engine
 from harvesting.shard import Done
 from localization import ModelBundle
@@ -46,6 +48,7 @@ def harvest(
     report: Callable[[Done], None] = lambda done: None,
     files: LocalFileSystem | None = None,
     engine: Engine | None = None,
+    limits: Limits | None = None,
     **more: Any,
 ) -> Dataset:
     """Harvest, by two processes unless by another engine; `files` read in place of the source's
@@ -54,6 +57,8 @@ def harvest(
     if files is not None:
         own = replace(begun.job.source, files=files)
         begun = replace(begun, job=replace(begun.job, source=own))
+    if limits is not None:
+        begun = replace(begun, job=replace(begun.job, limits=limits))
     begun.work(engine or local_engine(2), report)
     return Dataset.open(str(out))
 
@@ -77,6 +82,16 @@ class KillingFiles(LocalFileSystem):
     def cat_file(self, path: str, start: Any = None, end: Any = None, **kwargs: Any) -> bytes:
         if "killer" in path:
             os.kill(os.getpid(), signal.SIGKILL)
+        content: bytes = super().cat_file(path, start, end, **kwargs)
+        return content
+
+
+class HangingFiles(LocalFileSystem):
+    """A file whose name says so is read for ever."""
+
+    def cat_file(self, path: str, start: Any = None, end: Any = None, **kwargs: Any) -> bytes:
+        while "hanger" in path:
+            sleep(1)
         content: bytes = super().cat_file(path, start, end, **kwargs)
         return content
 

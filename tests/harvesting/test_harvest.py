@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import json
 import os
 import shutil
 import signal
@@ -149,6 +150,35 @@ def test_labels_may_be_kept_beside_open_mining(archive: Path, tiny_bundle: Path)
     assert mined["Cardiomegaly"].labelled
     assert mined["Atelectasis"].labelled is False
     assert "Hernia" not in mined
+
+
+@pytest.mark.parametrize("mode", ["open", "labelled"])
+def test_what_the_labels_leave_open_is_no_dispute_and_not_labelled(
+    archive: Path, tiny_bundle: Path, mode: str
+) -> None:
+    labels = archive.parent / "columns.csv"
+    labels.write_text(
+        "path,Cardiomegaly,Atelectasis,Effusion,Hernia\nbright.png,1,0,-1,\nbroken.png,,1,0,\n"
+    )
+    (archive / "broken.png").write_bytes(b"")
+    found = harvest(archive, archive.parent / "out", tiny_bundle, labels=str(labels), mode=mode)
+    disputes = [(row.path, row.disease, row.kind) for row in rows(found)["disagreements"]]
+    assert disputes == [("bright.png", "Atelectasis", "model-only")]
+    counts = found.run.counts
+    assert counts is not None
+    assert counts.disagreements == 1
+    mined = {row.disease: row.labelled for row in rows(found)["findings"] if row.path < "c"}
+    opened = {"Atelectasis": False, "Effusion": None, "Infiltration": None}
+    assert mined == {"Cardiomegaly": True, **(opened if mode == "open" else {})}
+    by_path = {row.path: row for row in rows(found)["radiographs"]}
+    assert by_path["bright.png"].labels == ("Cardiomegaly",)
+    assert set(DISEASES) - set(by_path["bright.png"].unknown) == {"Cardiomegaly", "Atelectasis"}
+    assert by_path["broken.png"].outcome == "failed"
+    assert set(DISEASES) - set(by_path["broken.png"].unknown) == {"Atelectasis", "Effusion"}
+    assert (by_path["other.png"].labels, by_path["other.png"].unknown) == (None, ())
+    annotations = json.loads((archive.parent / "out/coco.json").read_text())["annotations"]
+    known = {each["attributes"].get("labelled", "left out") for each in annotations}
+    assert known == ({True, False, "left out"} if mode == "open" else {True})
 
 
 def test_50_broken_files_among_1000_are_50_rows_and_950_are_localized(

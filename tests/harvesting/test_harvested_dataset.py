@@ -1,6 +1,7 @@
 """Rows come back from a data set as they went in."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ ROWS = Rows(
             typicality=0.5,
             warnings=("window",),
             labels=("Mass",),
+            unknown=("Edema", "Hernia"),
             probabilities=tuple(k / 16 for k in range(len(DISEASES))),
             patient=Patient("a1", "b2", "c3"),
         ),
@@ -71,6 +73,24 @@ def test_one_file_of_a_shard_is_found(write_dataset: Callable[..., Path]) -> Non
     assert dataset.radiograph(0, "a/2.png") == (ROWS.radiographs[1], [])
     with pytest.raises(KeyError):
         dataset.radiograph(0, "a/3.png")
+
+
+def test_labels_say_yes_no_or_neither() -> None:
+    known, unknown = ROWS.radiographs[0], replace(ROWS.radiographs[0], labels=None, unknown=())
+    assert [known.labelled(disease) for disease in ("Mass", "Edema", "Nodule")] == [
+        True,
+        None,
+        False,
+    ]
+    assert unknown.labelled("Mass") is None
+
+
+def test_a_data_set_of_the_format_before_is_refused(write_dataset: Callable[..., Path]) -> None:
+    folder = write_dataset([ROWS])
+    run = (folder / RUN).read_text().replace('"format": 2', '"format": 1')
+    (folder / RUN).write_text(run)
+    with pytest.raises(ValueError, match=r"not of format 2.*harvest again"):
+        Dataset.open(str(folder))
 
 
 def test_a_heat_map_keeps_a_level_of_256() -> None:

@@ -13,13 +13,24 @@ from typing import Any
 
 import pytest
 from fsspec.implementations.local import LocalFileSystem
-from harvest_helpers import FailingFiles, KillingFiles, fill, harvest, options, parquet, png, rows
+from harvest_helpers import (
+    FailingFiles,
+    HangingFiles,
+    KillingFiles,
+    fill,
+    harvest,
+    options,
+    parquet,
+    png,
+    rows,
+)
 from typer.testing import CliRunner
 
 from commands.main import app
 from harvesting import ray_engine
 from harvesting.dataset import Dataset
 from harvesting.harvest import Harvest
+from harvesting.limits import Limits
 from harvesting.local import EngineFailed
 from harvesting.processes import WorkFailed
 from harvesting.shard import Done
@@ -162,6 +173,18 @@ def test_a_file_that_kills_its_process_becomes_the_row_that_it_is_locally(
     found = on_ray(archive, tmp_path / "ray", tiny_bundle, files=KillingFiles())
     died = [row.path for row in rows(found)["radiographs"] if row.reason == "worker-died"]
     assert died == ["00042-killer.png"]
+    assert parquet(tmp_path / "ray") == parquet(tmp_path / "local")
+
+
+def test_a_file_that_hangs_becomes_the_row_that_it_is_locally(
+    archive: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    (archive / "00042.png").rename(archive / "00042-hanger.png")
+    slow = {"files": HangingFiles(), "limits": Limits(start=10, together=0, alone=4)}
+    locally(archive, tmp_path / "local", tiny_bundle, **slow)
+    found = on_ray(archive, tmp_path / "ray", tiny_bundle, **slow)
+    late = [row.path for row in rows(found)["radiographs"] if row.reason == "timed-out"]
+    assert late == ["00042-hanger.png"]
     assert parquet(tmp_path / "ray") == parquet(tmp_path / "local")
 
 

@@ -4,6 +4,7 @@ import base64
 import io
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -119,6 +120,15 @@ def mixed() -> list[Rows]:
             (),
         ),
     ]
+
+
+def test_the_share_of_a_label_is_of_those_whose_labels_speak_of_the_disease(
+    report: Callable[..., Page],
+) -> None:
+    said = [rows.radiograph("a.png", ("Mass",)), rows.radiograph("b.png", ())]
+    silent = [replace(rows.radiograph(f"{k}.png", ()), unknown=("Mass",)) for k in range(2)]
+    page = report([Rows((*said, *silent), (), ())])
+    assert "Mass 1 50.0%" in page.sections["diseases"]
 
 
 def test_it_says_every_number_of_the_run(report: Callable[..., Page]) -> None:

@@ -2,19 +2,21 @@
 
 import io
 import os
-import pickle
 import random
 import tarfile
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fsspec
 import pytest
+from source_helpers import fault, listed, read, write_tar, write_zip
 
 from harvesting.items import LARGEST, Item, ItemUnreadable
 from harvesting.plan import Plan
-from harvesting.sources import Reader, Source, SourceRefused
+from harvesting.reader import Reader
+from harvesting.sources import Source, SourceRefused
 from harvesting.table import TableRefused
 
 FILES = {"b.png": b"b", "a.jpg": b"a", "sub/c.dcm": b"c", "sub/deep/1.2.840.113": b"d"}
@@ -27,45 +29,6 @@ def folder(tmp_path: Path) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
     return tmp_path / "archive"
-
-
-def listed(url: object) -> list[str]:
-    return [item.path for item in Source.open(str(url)).items()]
-
-
-def read(url: object) -> dict[str, bytes]:
-    """All that a source gives, read by a copy of it, as other processes have it."""
-    source: Source = pickle.loads(pickle.dumps(Source.open(str(url))))
-    reader = Reader(source)
-    found = {item.path: reader.read(item) for item in source.items()}
-    reader.close()
-    return found
-
-
-def fault(url: object) -> dict[str, str]:
-    source = Source.open(str(url))
-    reader, reasons = Reader(source), {}
-    for item in source.items():
-        try:
-            reader.read(item)
-        except ItemUnreadable as error:
-            reasons[item.path] = error.reason
-    reader.close()
-    return reasons
-
-
-def write_tar(file: Path, mode: str, members: list[tuple[str, bytes]]) -> None:
-    with tarfile.open(file, mode) as archive:
-        for name, content in members:
-            about = tarfile.TarInfo(name)
-            about.size = len(content)
-            archive.addfile(about, io.BytesIO(content))
-
-
-def write_zip(file: Path, members: list[tuple[str, bytes]]) -> None:
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members:
-            archive.writestr(name, content)
 
 
 def test_a_folder_is_listed_by_name_and_read(folder: Path) -> None:
@@ -327,3 +290,45 @@ def test_one_file_is_a_source(folder: Path) -> None:
 def test_nothing_is_no_source(tmp_path: Path) -> None:
     with pytest.raises(SourceRefused, match="nowhere"):
         Source.open(str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("first", ["d/0.tar", "studies/IM0001", "scan.ima", "b"])
+def test_a_first_line_that_names_no_column_is_a_path(tmp_path: Path, first: str) -> None:
+    file = tmp_path / first
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if first.endswith(".tar"):
+        write_tar(file, "w:", [("x.png", b"x")])
+    else:
+        file.write_bytes(b"x")
+    (tmp_path / "c.png").write_bytes(b"c")
+    (tmp_path / "list.csv").write_text(f"{first},F\nc.png,M\n")
+    member = f"{first}/x.png" if first.endswith(".tar") else first
+    assert read(tmp_path / "list.csv") == {member: b"x", "c.png": b"c"}
+
+
+@pytest.mark.parametrize("header", ["File", "filename", "image", "Image Index"])
+def test_a_header_is_a_first_line_that_names_the_column_of_paths(folder: Path, header: str) -> None:
+    (folder / "list.csv").write_text(f"Sex,{header}\nF,b.png\n")
+    assert read(folder / "list.csv") == {"b.png": b"b"}
+
+
+def test_a_list_of_nothing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_bytes(b"")
+    with pytest.raises(TableRefused, match=r"list\.csv is empty"):
+        listed(tmp_path / "list.csv")
+
+
+def test_what_is_left_out_is_counted_by_its_suffix(folder: Path) -> None:
+    for name in ("1.ima", "sub/2.IMA", "notes.txt", ".hidden.ima"):
+        (folder / name).write_bytes(b"x")
+    write_tar(folder / "m.tar", "w:", [("3.ima", b"x"), ("4.png", b"x")])
+    write_zip(folder / "m.zip", [("5.xml", b"x")])
+    left_out: Counter[str] = Counter()
+    list(Source.open(str(folder)).items(left_out))
+    assert left_out == {".ima": 3, ".txt": 1, ".xml": 1}
+
+
+def test_a_file_that_is_neither_radiograph_nor_archive_nor_csv_is_no_source(folder: Path) -> None:
+    (folder / "paths.txt").write_text("b.png\n")
+    with pytest.raises(SourceRefused, match=r"paths\.txt is no radiograph.*name it \.csv"):
+        Source.open(str(folder / "paths.txt"))

@@ -29,6 +29,7 @@ def _radiograph(path: str, labels: tuple[str, ...]) -> RadiographRow:
         field=field,
         image_left="unknown",
         labels=labels,
+        unknown=("Edema",),
         probabilities=probabilities,
     )
 

@@ -114,6 +114,14 @@ def test_a_disease_that_was_not_mined_there_gets_a_finding_without_heat(
     assert decode_heatmap(row.heatmap).max() == 0
 
 
+def test_a_new_finding_is_not_labelled_where_the_labels_leave_it_open(
+    export: Export, judge: Judge
+) -> None:
+    judge("ann", MASS, "relabel", MINED[MASS], "Edema")
+    [row] = findings(export())
+    assert (row.disease, row.labelled) == ("Edema", None)
+
+
 def test_more_than_half_of_the_reviewers_decide(export: Export, judge: Judge) -> None:
     for name in ("ann", "ben"):
         judge(name, MASS, "accept")
