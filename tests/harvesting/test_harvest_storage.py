@@ -1,4 +1,4 @@
-"""What a failed power supply or a partial copy leaves of a data set, and how a run goes on from it."""
+"""What a failed power supply or a partial copy leaves of a data set, and how a run goes on."""
 
 import os
 import shutil
@@ -22,9 +22,10 @@ def test_a_shard_that_lacks_a_table_is_not_complete_and_is_worked_on_again(
     def cut(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as cut_short, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as cut_short:
         cut_short.setattr("harvesting.harvest.write_exports", cut)
-        harvest(folder, out, tiny_bundle)
+        with pytest.raises(KeyboardInterrupt):
+            harvest(folder, out, tiny_bundle)
     whole = parquet(out)
     shutil.rmtree((out / part(lost, 1)).parent)  # type: ignore[arg-type]
     begun = Harvest.open(options(folder, out, tiny_bundle))

@@ -62,15 +62,17 @@ def test_a_run_that_is_cut_in_each_stage_forgets_none_of_them(
     asked = options(archive, tmp_path / "out", tiny_bundle)
     with pytest.raises(KeyboardInterrupt):
         Harvest.open(asked).work(slowed(interrupted), lambda done: None)
-    with monkeypatch.context() as cut, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as cut:
         cut.setattr("harvesting.harvest.write_exports", slowed(interrupted))
-        Harvest.open(asked).work(local_engine(1), lambda done: None)
+        with pytest.raises(KeyboardInterrupt):
+            Harvest.open(asked).work(local_engine(1), lambda done: None)
     cut_short = kept(Harvest.open(asked)).timings
     assert min(cut_short["work_seconds"], cut_short["exports_seconds"]) >= SLEEP
     assert "report_seconds" not in cut_short
-    with monkeypatch.context() as faulty, pytest.raises(ReportFailed):
+    with monkeypatch.context() as faulty:
         faulty.setattr("harvesting.harvest.write_report", slowed(lambda *_: 1 / 0))
-        Harvest.open(asked).work(local_engine(1), lambda done: None)
+        with pytest.raises(ReportFailed):
+            Harvest.open(asked).work(local_engine(1), lambda done: None)
     failed = kept(begun := Harvest.open(asked)).timings
     timings = begun.work(local_engine(1), lambda done: None).timings
     assert all(timings[stage] >= cut_short.get(stage, 0.0) for stage in STAGES)
