@@ -1,5 +1,6 @@
 """What is asked of a harvest, and what follows from it: mode, items, and the run's description."""
 
+import os
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -117,5 +118,9 @@ def describe(options: Options, source: Source, labels: Labels | None, plan: Plan
 
 
 def _everywhere(source: Source) -> str:
-    """A source's name that means the same in every working directory."""
-    return source.target if isinstance(source.files, LocalFileSystem) else source.url
+    """A source's name that means the same in every working directory, and is always written the
+    same: this machine's paths are absolute, without `..` where it leads out of no link."""
+    if not isinstance(source.files, LocalFileSystem):
+        return source.url
+    plain = os.path.normpath(source.target)
+    return plain if os.path.realpath(plain) == os.path.realpath(source.target) else source.target

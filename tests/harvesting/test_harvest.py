@@ -308,6 +308,22 @@ def test_another_source_or_model_does_not_resume(
         Harvest.open(options(archive, out, other))
 
 
+def test_a_source_is_the_same_however_it_is_typed_and_from_where(
+    archive: Path, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    monkeypatch.chdir(archive.parent)
+    with pytest.raises(KeyboardInterrupt):
+        Harvest.open(options("archive", out, tiny_bundle)).work(interrupted, lambda done: None)
+    for same in ("archive/", "./archive", archive, f"file://{archive}"):
+        assert Harvest.open(options(same, out, tiny_bundle)).run.source == str(archive)
+    fill(elsewhere / "archive", 3)
+    monkeypatch.chdir(elsewhere)
+    with pytest.raises(HarvestRefused, match="another source"):
+        Harvest.open(options("archive", out, tiny_bundle))
+    assert Harvest.open(options("../archive", out, tiny_bundle)).resumed
+
+
 def test_a_finished_data_set_and_a_folder_of_other_files_are_left_alone(
     archive: Path, tiny_bundle: Path, tmp_path: Path
 ) -> None:

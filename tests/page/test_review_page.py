@@ -19,8 +19,9 @@ from harvesting.dataset import Dataset
 from harvesting.rows import FindingRow, RadiographRow, Rows, encode_heatmap
 from localization import DISEASES, Box, Field, Finding
 from reviewing.app import create_app
-from reviewing.decisions import REVIEWS, Log
 from reviewing.desk import Desk
+from reviewing.log import Log
+from reviewing.log_file import REVIEWS
 
 OpenPage = Callable[..., Page]
 SIDE = 400
