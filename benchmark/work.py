@@ -15,6 +15,7 @@ from localization import (
     Localizer,
     ModelBundle,
     Outputs,
+    Policy,
     Radiograph,
     shipped_bundle,
     to_answer,
@@ -52,22 +53,26 @@ def open_localizer(threads: int) -> Localizer:
     return Localizer(ModelBundle.load(shipped_bundle()), Compute("cpu", threads=threads))
 
 
-def decode(localizer: Localizer, data: bytes) -> tuple[Radiograph, NDArray[np.uint8]]:
+def decode(
+    localizer: Localizer, data: bytes, gate: Policy = "refuse"
+) -> tuple[Radiograph, NDArray[np.uint8]]:
     """Bytes to the radiograph and the graph's input `[1, 1, side, side]`."""
-    radiograph = Radiograph.read(data)
+    radiograph = Radiograph.read(data, policy=gate)
     return radiograph, localizer.prepare([radiograph])
 
 
-def encode(localizer: Localizer, radiograph: Radiograph, outputs: Outputs) -> bytes:
+def encode(
+    localizer: Localizer, radiograph: Radiograph, outputs: Outputs, gate: Policy = "refuse"
+) -> bytes:
     """The graph's outputs to the answer's JSON."""
-    (localization,) = localizer.interpret([radiograph], outputs, "positive")
+    (localization,) = localizer.interpret([radiograph], outputs, "positive", policy=gate)
     return orjson.dumps(to_answer(localization, id="benchmark"))
 
 
-def localize(localizer: Localizer, data: bytes) -> bytes:
+def localize(localizer: Localizer, data: bytes, gate: Policy = "refuse") -> bytes:
     """Bytes to the answer's JSON, as the service's worker does it."""
-    radiograph, inputs = decode(localizer, data)
-    return encode(localizer, radiograph, localizer.infer(inputs))
+    radiograph, inputs = decode(localizer, data, gate)
+    return encode(localizer, radiograph, localizer.infer(inputs), gate)
 
 
 def whole_job(threads: int) -> Callable[[Task], Slice]:

@@ -20,12 +20,12 @@ from commands.options import (
     fail,
     words,
 )
+from commands.progress import listing, working
 
 if TYPE_CHECKING:
     from harvesting.harvest import Harvest
     from harvesting.local import Engine
     from harvesting.run import Run
-    from harvesting.shard import Done
     from localization import Compute, ModelBundle
 
     Settle = Callable[[ModelBundle, str], tuple[ModelBundle, Compute]]
@@ -96,7 +96,7 @@ def harvest(
     sample: Annotated[
         int | None, typer.Option(min=1, help="Only so many, drawn at random.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Of the sample; 0.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")
     ] = False,
@@ -116,14 +116,17 @@ def harvest(
     from localization import BundleRefused, ModelBundle, ProviderUnavailable, shipped_bundle
 
     with extra("harvest"):
-        from harvesting.harvest import Harvest, Options, ReportFailed
+        from harvesting.harvest import Harvest, ReportFailed
         from harvesting.identifiers import read_key
         from harvesting.local import EngineFailed
+        from harvesting.options import Options
         from harvesting.processes import WorkFailed
         from harvesting.remote import named_errors
 
     if address is not None and engine is not EngineName.ray:
         fail("--address is of --engine ray.")
+    if seed is not None and sample is None:
+        fail("--seed is of --sample.")
     try:
         settle, work = context.with_resource(_opened(engine, address, workers))
         bundle, compute = settle(ModelBundle.load(model or shipped_bundle()), provider.value)
@@ -142,17 +145,20 @@ def harvest(
             shard_size=shard_size,
             limit=limit,
             sample=sample,
-            seed=seed,
+            seed=seed or 0,
             key=read_key(join_key_file) if join_key_file is not None else None,
             command=("cxr-localizer", *sys.argv[1:]),
         )
-        begun = Harvest.open(options)
+        with listing() as found:
+            begun = Harvest.open(options, found)
     _describe(begun)
     if dry_run:
         return
     try:
         with _stopped_by_sigterm(), named_errors(out):
-            _summarize(_work(begun, work), out)
+            with working(len(begun.plan), begun.remaining_files) as report:
+                run = begun.work(work, report)
+            _summarize(run, out)
     except (EngineFailed, ReportFailed, WorkFailed, OSError) as error:
         typer.echo(f"cxr-localizer: {words(error)}", err=True)
         raise typer.Exit(code=1) from error
@@ -204,47 +210,6 @@ def _describe(begun: "Harvest") -> None:
             f"Resumed: {len(begun.complete)} shards are written, {begun.remaining_files} files "
             "remain."
         )
-
-
-def _work(begun: "Harvest", engine: "Engine") -> "Run":
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]:.1f}/s"),
-        TextColumn("{task.fields[failed]} failed"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns, console=console, disable=not console.is_terminal, speed_estimate_period=120
-    ) as progress:
-        task = progress.add_task(
-            "",
-            total=len(begun.plan),
-            completed=len(begun.plan) - begun.remaining_files,
-            failed=0,
-            rate=0.0,
-        )
-
-        def report(done: "Done") -> None:
-            shown = progress.tasks[task]
-            failed = shown.fields["failed"] + sum(done.counts.failed.values())
-            progress.update(
-                task, advance=done.counts.radiographs, failed=failed, rate=shown.speed or 0.0
-            )
-
-        return begun.work(engine, report)
 
 
 def _summarize(run: "Run", out: str) -> None:

@@ -1,5 +1,6 @@
 """`cxr-localizer review`, `review-export`, `review-agreement`: people and mined boxes."""
 
+import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from harvesting.dataset import Dataset
     from harvesting.reopening import SourceReader
     from reviewing.agreement import Agreement
-    from reviewing.decisions import Log
+    from reviewing.log import Log
 
 
 class Unjudged(StrEnum):
@@ -56,10 +57,11 @@ def review(
 
     Decisions are appended to DIR/reviews.sqlite; what was mined stays as it is.
     """
-    with _opened(dataset) as (opened, log):
+    name = None if reviewer is None else _name(reviewer)
+    with _opened(dataset, begin=True) as (opened, log):
+        from reviewing.addresses import is_loopback
         from reviewing.app import create_app
         from reviewing.desk import Desk
-        from reviewing.same_origin import is_loopback
         from reviewing.server import serve
 
         if not is_loopback(host):
@@ -67,7 +69,7 @@ def review(
                 fail(f"{host} is open to other machines, and a review asks for no key: say --open.")
             typer.echo(f"Everyone who reaches {host} can see the radiographs and judge.", err=True)
         desk = Desk.open(opened, log, _reader(opened, source))
-        serve(create_app(desk, host=host, reviewer=reviewer), host, port, _tell)
+        serve(create_app(desk, host=host, reviewer=name), host, port, _tell)
 
 
 @app.command("review-export")
@@ -124,18 +126,36 @@ def _print(pairs: "list[Agreement]") -> None:
 
 
 @contextmanager
-def _opened(url: str, *, begin: bool = True) -> "Iterator[tuple[Dataset, Log]]":
-    """A local data set and its log; what is wrong with either, in a sentence."""
+def _opened(url: str, *, begin: bool) -> "Iterator[tuple[Dataset, Log]]":
+    """A local data set and its log, which begins here or is read alone; what is wrong with either,
+    in a sentence."""
     with extra("harvest"):
         from harvesting.dataset import Dataset
-        from reviewing.decisions import REVIEWS, Log, local_folder
-    with clear_errors():
+        from reviewing.log import Log, local_folder
+        from reviewing.log_file import REVIEWS
+    with clear_errors(), _clear_database_errors():
         folder = local_folder(url)
         dataset = Dataset.open(str(folder))
         if begin and not (folder / REVIEWS).exists():
             typer.echo("The mined boxes are put in order first, this once.", err=True)
-        with Log.open(folder, begin=begin) as log:
+        with Log.open(folder) if begin else Log.open_to_read(folder) as log:
             yield dataset, log
+
+
+@contextmanager
+def _clear_database_errors() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        fail(f"The log of decisions cannot be used: {error}.")
+
+
+def _name(reviewer: str) -> str:
+    """A reviewer's name, before anything is begun."""
+    with extra("harvest"):
+        from reviewing.schemas import require_name
+    with clear_errors():
+        return require_name(reviewer)
 
 
 def _reader(dataset: "Dataset", source: str | None) -> "SourceReader":

@@ -42,7 +42,7 @@ class Dataset:
         except FileNotFoundError as error:
             raise DatasetRefused(f"{url} holds no {RUN}: it is no harvested data set.") from error
         if not run.finished:
-            raise DatasetRefused(f"{url} is not finished: run the same harvest again to resume it.")
+            raise DatasetRefused(f"{url} is not finished: run the command that began it again.")
         return cls(files, root, run)
 
     def radiographs(self, shard: int) -> list[RadiographRow]:

@@ -1,11 +1,9 @@
 """A harvest from its begin to its end: planned, worked on by an engine, counted, exported."""
 
-import random
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
-from typing import Any, Self
+from time import monotonic
+from typing import Self
 
 import fsspec
 from fsspec.spec import AbstractFileSystem
@@ -14,10 +12,11 @@ from harvesting.attempts import clear
 from harvesting.counting import add, count_shard
 from harvesting.dataset import Dataset
 from harvesting.exports import write_exports
-from harvesting.identifiers import fingerprint
-from harvesting.items import Item, join
-from harvesting.labels import Labels, read_labels
+from harvesting.items import join
+from harvesting.label_table import LabelTable
+from harvesting.labels import read_labels
 from harvesting.local import Engine
+from harvesting.options import Options, describe, make_plan, settled_mode
 from harvesting.plan import Plan, Shard
 from harvesting.processes import say
 from harvesting.reopening import SourceReader
@@ -29,42 +28,17 @@ from harvesting.resuming import (
     require_empty,
     require_same,
 )
-from harvesting.run import Counts, Mode, Model, Run, write_run
+from harvesting.run import Counts, Run, write_run
 from harvesting.shard import Done, Job
 from harvesting.sitting import Sitting
 from harvesting.sources import Source
 from harvesting.storage import sweep
-from localization import Compute, Localizer, ModelBundle, Policy
+from localization import Compute, Localizer, ModelBundle
 from localization.session import Provider
 
 
 class ReportFailed(RuntimeError):
     """A data set is finished, and its report could not be written; the message says where."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What is asked for."""
-
-    source: str
-    out: str
-    bundle: ModelBundle
-    compute: Compute
-    """As `settle_compute` gives it."""
-    labels: str | None = None
-    mode: Mode | None = None
-    """None: labelled where there are labels."""
-    policy: Policy = "refuse"
-    batch: int = 1
-    shard_size: int = 256
-    limit: int | None = None
-    """Only the first items."""
-    sample: int | None = None
-    """Only so many, drawn from all of them, or from the first `limit`."""
-    seed: int = 0
-    key: bytes | None = None
-    """See `harvesting.identifiers`."""
-    command: tuple[str, ...] = ()
 
 
 def settle_compute(bundle: ModelBundle, provider: str) -> tuple[ModelBundle, Compute]:
@@ -88,7 +62,7 @@ class Harvest:
     job: Job
     run: Run
     plan: Plan
-    labels: Labels | None
+    labels: LabelTable | None
     files: AbstractFileSystem
     root: str
     """Of the data set, in `files`."""
@@ -96,10 +70,16 @@ class Harvest:
     """Whether an earlier sitting began it."""
     complete: frozenset[int]
     """Shards that earlier sittings wrote."""
+    listing: float
+    """Seconds that labels and plan took."""
 
     @classmethod
-    def open(cls, options: Options) -> Self:
+    def open(cls, options: Options, found: Callable[[int], None] = lambda count: None) -> Self:
         """Plan a run, or take up the one that was begun there; nothing is written.
+
+        Args:
+            options: what is asked for.
+            found: told how many files are found so far, at each, while they are listed.
 
         Raises:
             HarvestRefused: the run is finished or was begun with other options, or other files
@@ -107,41 +87,27 @@ class Harvest:
             SourceRefused, LabelsRefused, TableRefused: see there.
             OSError: the labels, or the data set's folder, cannot be read.
         """
+        opened = monotonic()
         files, root = fsspec.core.url_to_fs(options.out)
+        settled_mode(options)  # before anything is read
         labels = read_labels(options.labels) if options.labels is not None else None
-        mode = _mode(options, labels)
         source = Source.open(options.source)
-        job = Job(
-            source,
-            options.out,
-            options.bundle,
-            options.compute,
-            mode,
-            options.policy,
-            options.batch,
-            options.key,
-        )
         begun = begun_run(files, root)
         if begun is None:
             require_empty(files, root, options.out)
-            left_out: Counter[str] = Counter()
-            items = _chosen(source.items(left_out), options)
-            plan = Plan.of(_labelled(items, labels), options.shard_size)
-            if not len(plan):
-                raise HarvestRefused(f"{options.source} holds no radiograph.")
-            if mode == "labelled" and not plan.labelled:
-                raise HarvestRefused(
-                    f"{options.labels} names none of the {len(plan)} files, so in the labelled "
-                    "mode nothing would be mined."
-                )
-            run = _describe(options, mode, labels, plan)
-            run = run.model_copy(update={"left_out": dict(sorted(left_out.items()))})
-            return cls(job, run, plan, labels, files, root, False, frozenset())
-        if begun.finished and files.exists(join(root, REPORT)):
-            raise HarvestRefused(f"{options.out} is finished: it holds {begun.files} files' rows.")
-        plan = Plan.read(files, root, options.shard_size)
-        require_same(begun, _describe(options, mode, labels, plan))
-        return cls(job, begun, plan, labels, files, root, True, complete_shards(files, root))
+            plan, left_out = make_plan(options, source, labels, found)
+            _require_work(options, plan)
+            run = describe(options, source, labels, plan, left_out)
+            complete = frozenset[int]()
+        else:
+            _require_unfinished(options, begun, files.exists(join(root, REPORT)))
+            plan = Plan.read(files, root, options.shard_size)
+            require_same(begun, describe(options, source, labels, plan))
+            run, complete = begun, complete_shards(files, root)
+        job = _job(options, source)
+        table = LabelTable.of(labels) if labels is not None else None
+        spent = monotonic() - opened
+        return cls(job, run, plan, table, files, root, begun is not None, complete, spent)
 
     @property
     def remaining_files(self) -> int:
@@ -160,100 +126,77 @@ class Harvest:
         Raises:
             ReportFailed: all is done but the report, which comes last.
         """
+        sitting = Sitting(self.files, self.root, self.run, self.listing)
         if self.run.finished:
-            self._report(self.run)
-            return self.run
+            return self._report(sitting)
         if not self.resumed:
             self.plan.write(self.files, self.root)
             write_run(self.files, self.root, self.run)
-        sitting = Sitting(self.files, self.root, self.run)
 
         def heard(done: Done) -> None:
             sitting.hear(done)
             report(done)
 
-        try:
+        with sitting.stage("work_seconds"):
             engine(self.job, self._remaining(), heard)
-        finally:
-            sitting.save()
-        earlier = (count_shard(self.files, self.root, number) for number in self.complete)
-        counts = _total(earlier, sitting.counts)
-        finished = self.run.model_copy(
-            update={"counts": counts, "timings": sitting.timings(counts), "finished": True}
-        )
-        write_exports(Dataset(self.files, self.root, finished))
-        clear(self.files, self.root)
-        sweep(self.files, self.root)
-        write_run(self.files, self.root, finished)
-        self._report(finished)
-        return finished
+        with sitting.stage("exports_seconds"):
+            earlier = (count_shard(self.files, self.root, number) for number in self.complete)
+            counts = _total(earlier, sitting.counts)
+            write_exports(Dataset(self.files, self.root, sitting.run()))
+            clear(self.files, self.root)
+            sweep(self.files, self.root)
+        sitting.finish(counts)
+        return self._report(sitting)
 
-    def _report(self, run: Run) -> None:
+    def _report(self, sitting: Sitting) -> Run:
         """Write the report of a finished run: whatever is wrong with it, the rows can be used."""
-        read = SourceReader(self.job.source, self.plan)
+        dataset = Dataset(self.files, self.root, sitting.run())
         try:
-            write_report(Dataset(self.files, self.root, run), self.job.bundle.manifest, read)
+            with sitting.stage("report_seconds"):
+                read = SourceReader(self.job.source, self.plan)
+                write_report(dataset, self.job.bundle.manifest, read)
         except Exception as error:
             raise ReportFailed(
                 f"The data set is finished; its report could not be written ({say(error)}). The "
                 "same command tries that again."
             ) from error
+        return sitting.run()
 
     def _remaining(self) -> Iterator[Shard]:
         return (self.plan.shard(n) for n in range(self.plan.shards) if n not in self.complete)
 
 
-def _mode(options: Options, labels: Labels | None) -> Mode:
-    if options.mode == "labelled" and labels is None:
-        raise HarvestRefused("The labelled mode needs labels: give --labels.")
-    return options.mode or ("open" if labels is None else "labelled")
-
-
-def _chosen(items: Iterator[Item], options: Options) -> Iterable[Item]:
-    first = items if options.limit is None else islice(items, options.limit)
-    if options.sample is None:
-        return first
-    every = list(first)
-    count = min(options.sample, len(every))
-    drawn = random.Random(options.seed).sample(range(len(every)), count)
-    return [every[k] for k in sorted(drawn)]
-
-
-def _labelled(items: Iterable[Item], labels: Labels | None) -> Iterable[Item]:
-    if labels is None:
-        return items
-    return map(labels.label, items)
-
-
-def _describe(options: Options, mode: Mode, labels: Labels | None, plan: Plan) -> Run:
-    manifest, precision = options.bundle.manifest, options.compute.precision
-    assert precision != "auto"
-    settings: dict[str, Any] = {
-        "labels": labels.sha256 if labels is not None else None,
-        "gate": options.policy,
-        "provider": options.compute.provider,
-        "batch_size": options.batch,
-        "shard_size": options.shard_size,
-        "limit": options.limit,
-        "sample": options.sample,
-        "seed": options.seed if options.sample is not None else None,
-        "join_key": fingerprint(options.key) if options.key is not None else None,
-    }
-    return Run(
-        source=options.source,
-        mode=mode,
-        model=Model(
-            name=manifest.name,
-            version=manifest.version,
-            precision=precision,
-            sha256=manifest.files[manifest.graphs[precision]],
-            operating_points=manifest.operating_points,
-        ),
-        command=list(options.command),
-        shards=plan.shards,
-        files=len(plan),
-        settings=settings,
+def _job(options: Options, source: Source) -> Job:
+    return Job(
+        source,
+        options.out,
+        options.bundle,
+        options.compute,
+        settled_mode(options),
+        options.policy,
+        options.batch,
+        options.key,
     )
+
+
+def _require_work(options: Options, plan: Plan) -> None:
+    if not len(plan):
+        raise HarvestRefused(f"{options.source} holds no radiograph.")
+    if settled_mode(options) == "labelled" and not plan.labelled:
+        raise HarvestRefused(
+            f"{options.labels} names none of the {len(plan)} files, so in the labelled mode "
+            "nothing would be mined."
+        )
+
+
+def _require_unfinished(options: Options, begun: Run, reported: bool) -> None:
+    if "reviewed" in begun.settings:
+        raise HarvestRefused(
+            f"{options.out} holds the export of a review, which no harvest writes to: name a new "
+            "folder."
+        )
+    if begun.finished and reported:
+        raise HarvestRefused(f"{options.out} is finished: it holds {begun.files} files' rows.")
 
 
 def _total(counts: Iterable[Counts], total: Counts) -> Counts:

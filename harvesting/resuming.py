@@ -8,6 +8,7 @@ from fsspec.spec import AbstractFileSystem
 from harvesting.items import join
 from harvesting.plan import PLAN
 from harvesting.run import Run, read_run
+from harvesting.tables import TABLES, Table
 
 
 class HarvestRefused(ValueError):
@@ -47,6 +48,10 @@ def require_same(begun: Run, asked: Run) -> None:
 
 
 def complete_shards(files: AbstractFileSystem, root: str) -> frozenset[int]:
-    """The numbers of the shards that are written."""
-    found = files.glob(join(escape(root), "radiographs/shard=*/part.parquet"))
+    """The numbers of the shards all of whose tables are written."""
+    return frozenset.intersection(*(_written(files, root, table) for table in TABLES))
+
+
+def _written(files: AbstractFileSystem, root: str, table: Table) -> frozenset[int]:
+    found = files.glob(join(escape(root), f"{table}/shard=*/part.parquet"))
     return frozenset(int(path.split("/")[-2].removeprefix("shard=")) for path in found)

@@ -56,7 +56,8 @@ class Run(BaseModel):
     format: Literal[2] = FORMAT
     """Of the data set; a change of the schema raises it."""
     source: str
-    """Folder, pattern, list, archive or URL, as it was given: paths of rows are within it."""
+    """Folder, pattern, list, archive or URL: paths of rows are within it. Of this machine's files
+    it is absolute."""
     mode: Mode
     model: Model
     command: list[str]
@@ -69,7 +70,10 @@ class Run(BaseModel):
     of the part that was listed."""
     counts: Counts | None = None
     timings: dict[str, float] = {}
-    """Seconds, and radiographs per second; summed over the sittings of a run that was cut."""
+    """Summed over the sittings of a run that was cut: seconds of the stages one after the other
+    (`listing_seconds`, `work_seconds`, `exports_seconds`, `report_seconds`), their sum `seconds`,
+    and within the work, summed over all workers, `prepare_seconds`, `infer_seconds` and
+    `finish_seconds`; `radiographs_per_second` of the whole."""
     finished: bool = False
 
 

@@ -1,5 +1,6 @@
 """Writing what may be cut at any moment: a file is there whole, or not at all."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterable
@@ -39,7 +40,7 @@ def write_stream(files: AbstractFileSystem, path: str, chunks: Iterable[bytes]) 
 
 
 def _write_local(target: Path, chunks: Iterable[bytes]) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make(target.parent)
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.unfinished")
     try:
         with unfinished.open("wb") as file:
@@ -47,14 +48,36 @@ def _write_local(target: Path, chunks: Iterable[bytes]) -> None:
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(target)
+        _sync(target.parent)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _make(folder: Path) -> None:
+    """A folder, and those that it is in, whose names are on the disk once this returns."""
+    if not folder.exists():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Bring a folder's names to the disk: a file's own bytes do not take its name with them."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems know no such thing, and keep names as they see fit.
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def write_shard(
     files: AbstractFileSystem, root: str, shard: int, rows: Rows
 ) -> dict[Table, pa.Table]:
-    """Write a shard's tables; the radiographs, which say that it is complete, last."""
+    """Write a shard's tables; it is complete with the last of them, the radiographs."""
     tables = to_tables(rows)
     for name in TABLES:
         write(files, join(root, part(name, shard)), _parquet(tables[name]))

@@ -4,7 +4,7 @@
     findings/shard=00012/part.parquet          one row per disease mined in a radiograph
     disagreements/shard=00012/part.parquet     one row per disease on which label and model disagree
 
-A shard is complete once its radiographs are there: they are written last.
+A shard is complete once all three are there; its radiographs are written last.
 """
 
 from collections.abc import Sequence

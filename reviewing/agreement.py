@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from reviewing.decisions import COLUMNS, Decision, Edges, Log, to_decision
+from reviewing.decisions import COLUMNS, Decision, Edges, to_decision
+from reviewing.log import Log
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ import cv2
 
 from harvesting.dataset import Dataset
 from localization import Radiograph, to_picture
-from reviewing.decisions import Decision, Edges, Log, ReviewRefused
+from reviewing.decisions import Decision, Edges, ReviewRefused
 from reviewing.index import build_index
+from reviewing.log import Log
 from reviewing.queue import Queue, Waiting
 from reviewing.schemas import Judgement, ShownBox
 

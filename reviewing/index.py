@@ -10,7 +10,9 @@ from hashlib import sha256
 
 from harvesting.dataset import Dataset
 from harvesting.rows import FindingRow
-from reviewing.decisions import REVIEWS, Log, ReviewRefused
+from reviewing.decisions import ReviewRefused
+from reviewing.log import Log
+from reviewing.log_file import REVIEWS
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS dataset (identity TEXT NOT NULL)",
@@ -54,19 +56,30 @@ def build_index(log: Log, dataset: Dataset) -> None:
     Raises:
         ReviewRefused: the log is of another harvest, whose boxes its decisions are about.
     """
-    identity = _identity(dataset)
     with log.transaction("IMMEDIATE") as database:
         for statement in _SCHEMA:
             database.execute(statement)
-        known = database.execute("SELECT identity FROM dataset").fetchone()
-        if known is None:
+        if not _is_there(database, dataset):
             _fill(database, dataset)
-            database.execute("INSERT INTO dataset VALUES (?)", (identity,))
-        elif known[0] != identity:
-            raise ReviewRefused(
-                f"{REVIEWS} judges the boxes of another harvest into this folder: move it away "
-                "to begin anew."
-            )
+            database.execute("INSERT INTO dataset VALUES (?)", (_identity(dataset),))
+
+
+def require_index(log: Log, dataset: Dataset) -> None:
+    """Raises `ReviewRefused` where the table is not there, or is of another harvest."""
+    with log.transaction("DEFERRED") as database:
+        begun = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'dataset'").fetchone()
+        if begun is None or not _is_there(database, dataset):
+            raise ReviewRefused(f"{REVIEWS} was never reviewed: `cxr-localizer review` begins it.")
+
+
+def _is_there(database: sqlite3.Connection, dataset: Dataset) -> bool:
+    known = database.execute("SELECT identity FROM dataset").fetchone()
+    if known is not None and known[0] != _identity(dataset):
+        raise ReviewRefused(
+            f"{REVIEWS} judges the boxes of another harvest into this folder: move it away to "
+            "begin anew."
+        )
+    return known is not None
 
 
 def _identity(dataset: Dataset) -> str:

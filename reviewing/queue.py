@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from reviewing.decisions import BoxId, Log
+from reviewing.decisions import BoxId
+from reviewing.log import Log
 
 Walk = Literal["uncertain", "disputed", "second"]
 """`uncertain`: the most uncertain first. `disputed`: those first on which the image's labels and

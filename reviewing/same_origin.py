@@ -7,24 +7,16 @@ is sent blindly (its page stands in `Origin`).
 """
 
 import ipaddress
-import socket
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from reviewing.addresses import names_of
 from service.problems import Kind, problem_response
 
 ANSWERED_METHODS = ("GET", "HEAD")
 """They change nothing: asked by another site, their answers are kept from it by the browser."""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a server that listens there."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class SameOrigin:
@@ -32,9 +24,7 @@ class SameOrigin:
 
     def __init__(self, app: ASGIApp, host: str) -> None:
         self.app = app
-        self._names = {"localhost", host.lower()}
-        if not is_loopback(host):
-            self._names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+        self._names = names_of(host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (detail := self._objection(scope)):
@@ -48,7 +38,7 @@ class SameOrigin:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if not self._is_ours(host):
-            return "Open the page by the address that the command prints."
+            return f"Open the page by the machine's IP address, or as {' or '.join(self._names)}."
         if scope["method"] in ANSWERED_METHODS:
             return None
         origin = headers.get("origin")

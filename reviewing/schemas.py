@@ -2,13 +2,20 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
 
 from harvesting.rows import FindingRow, RadiographRow, decode_heatmap
 from localization import Box
 from localization import Field as Exposed
 from reviewing.agreement import Agreement
-from reviewing.decisions import NAME_LENGTH, Edges
+from reviewing.decisions import NAME_LENGTH, Edges, ReviewRefused
 from reviewing.queue import Progress, Waiting
 
 Reviewer = Annotated[
@@ -17,6 +24,18 @@ Reviewer = Annotated[
         strip_whitespace=True, min_length=1, max_length=NAME_LENGTH, pattern=r"^[^\x00-\x1f\x7f]+$"
     ),
 ]
+
+
+def require_name(name: str) -> str:
+    """A reviewer's name without blanks around it. Raises `ReviewRefused` where it is none."""
+    try:
+        return TypeAdapter(Reviewer).validate_python(name)
+    except ValidationError as error:
+        raise ReviewRefused(
+            f"A reviewer has a name of 1 to {NAME_LENGTH} characters, none of them a control "
+            "character."
+        ) from error
+
 
 Pixels = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Extent = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -8,11 +8,12 @@ from collections.abc import Callable
 import uvicorn
 from fastapi import FastAPI
 
+from reviewing.addresses import to_open
 from reviewing.decisions import ReviewRefused
 
 
 def serve(app: FastAPI, host: str, port: int, tell: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or Ctrl-C; ``tell`` is told the page's address once it can be opened.
+    """Serve until SIGTERM or Ctrl-C; ``tell`` is told what to open once it can be opened.
 
     Raises:
         ReviewRefused: the address is taken, or not this machine's.
@@ -26,7 +27,7 @@ def serve(app: FastAPI, host: str, port: int, tell: Callable[[str], None]) -> No
         raise ReviewRefused(
             f"{host}, port {port}, cannot be listened on: {error.strerror}."
         ) from error
-    tell(f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}")
+    tell(to_open(host, listening.getsockname()[1]))
     config = uvicorn.Config(
         app, ws="none", log_config=None, log_level="critical", access_log=False, server_header=False
     )

@@ -18,6 +18,8 @@ const UNREACHABLE = new Problem(
   "Is `cxr-localizer review` still running? Start it again, and decide again; nothing else is lost.",
 );
 
+const BROKEN_OFF = new Problem("The answer broke off", "The connection to the review’s server ended too early.");
+
 export const about = () => ask("about");
 
 /** The next boxes of a walk and its progress. */
@@ -29,16 +31,16 @@ export function nextBoxes(reviewer, walk, disease) {
 /** Append a decision: `{action, edges, new_disease}`. */
 export async function decide(box, reviewer, decision) {
   try {
-    await send(`boxes/${box.id}/decisions`, { reviewer, ...decision });
+    await post(`boxes/${box.id}/decisions`, { reviewer, ...decision });
   } catch (problem) {
     throw new Problem("Not saved", `${problem.message}. ${problem.detail}`);
   }
 }
 
-export const skip = (box, reviewer) => send(`boxes/${box.id}/skip`, { reviewer });
+export const skip = (box, reviewer) => post(`boxes/${box.id}/skip`, { reviewer });
 
 /** Take back the reviewer's last decision; the box that it was about, or null. */
-export const undo = async (reviewer) => (await send("undo", { reviewer })).box;
+export const undo = async (reviewer) => (await bodyOf(await post("undo", { reviewer }))).box;
 
 export const agreement = async () => (await ask("agreement")).pairs;
 
@@ -58,18 +60,31 @@ export function pictureOf({ id, radiograph: { path } }) {
 async function fetchPicture(id) {
   const response = await request(`boxes/${id}/picture`);
   const image = new Image();
-  image.src = URL.createObjectURL(await response.blob());
-  await image.decode();
-  URL.revokeObjectURL(image.src);
+  try {
+    image.src = URL.createObjectURL(await response.blob());
+    await image.decode();
+  } catch {
+    throw new Problem("The radiograph did not arrive whole", BROKEN_OFF.detail);
+  } finally {
+    URL.revokeObjectURL(image.src);
+  }
   return image;
 }
 
-const ask = async (path) => (await request(path)).json();
+const ask = async (path) => bodyOf(await request(path));
 
-async function send(path, body) {
+async function bodyOf(response) {
+  try {
+    return await response.json();
+  } catch {
+    throw BROKEN_OFF;
+  }
+}
+
+/** Once it is answered, it is done, whether the answer arrives whole or not. */
+function post(path, body) {
   const headers = { "Content-Type": "application/json" };
-  const response = await request(path, { method: "POST", headers, body: JSON.stringify(body) });
-  return response.status === 204 ? null : response.json();
+  return request(path, { method: "POST", headers, body: JSON.stringify(body) });
 }
 
 async function request(path, options) {

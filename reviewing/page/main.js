@@ -19,8 +19,10 @@ const DONE = {
 };
 
 let reviewer = recall("localStorage", "reviewer");
-/** The box that is judged, once its radiograph is shown. */
+/** The box that is judged, once it is shown. */
 let box = null;
+/** Whether its radiograph and its edges are on the stage. */
+let shown = false;
 /** The radiograph on the stage. */
 let path = null;
 /** While the server is asked, nothing is decided. */
@@ -29,7 +31,7 @@ let busy = false;
 let answered = Promise.resolve();
 
 const view = new View($("view"), $("stage"));
-const editor = new Editor($("box"), $("stage"), showMoved);
+const editor = new Editor($("box"), $("stage"), enable);
 
 /** Do something that the server is asked for, unless it is being asked; what it has against it is told. */
 function act(doing) {
@@ -49,8 +51,8 @@ async function ask(doing) {
   try {
     await doing();
     $("problem").hidden = true;
-  } catch (problem) {
-    if (!(problem instanceof desk.Problem)) throw problem;
+  } catch (error) {
+    const problem = toProblem(error);
     $("problem-title").textContent = problem.message;
     $("problem-detail").textContent = problem.detail;
     $("problem").hidden = false;
@@ -60,12 +62,22 @@ async function ask(doing) {
   }
 }
 
+/** An error as it is told; one that nobody foresaw goes to the console, too. */
+function toProblem(error) {
+  if (error instanceof desk.Problem) return error;
+  console.error(error);
+  return new desk.Problem("The page failed", "Load it again: what was decided is saved.");
+}
+
+/** Offer what can be done now. */
 function enable() {
-  const judging = !busy && box !== null && path !== null;
+  const judging = !busy && shown;
+  const moved = shown && editor.moved;
   for (const id of ["accept", "reject", "relabel"]) $(id).disabled = !judging;
+  $("accept-words").textContent = moved ? "Accept as moved" : "Accept";
   $("skip").disabled = busy || box === null;
   $("undo").disabled = busy;
-  $("reset").disabled = !judging || !editor.moved;
+  $("reset").disabled = busy || !moved;
 }
 
 /** Show the reviewer's next box. */
@@ -76,9 +88,10 @@ async function advance(told = "") {
   boxes.slice(1).forEach((each) => desk.pictureOf(each).catch(() => {})); // It is told when it is shown.
 }
 
-/** Show a box, or that there is none. */
+/** Show a box, or that there is none. What is on the stage is judged no more, whatever comes of it. */
 async function show(next, told) {
   box = next;
+  shown = false;
   showBox(box);
   $("message").hidden = true;
   if (!box) {
@@ -88,12 +101,14 @@ async function show(next, told) {
   }
   $("working").hidden = box.radiograph.path === path;
   try {
-    const picture = await desk.pictureOf(box);
-    open(picture);
+    open(await desk.pictureOf(box));
+    shown = true;
     $("caption").textContent = `${told} ${describe(box)}`.trim();
-  } catch (problem) {
-    if (!(problem instanceof desk.Problem)) throw problem;
+  } catch (error) {
+    const problem = toProblem(error);
     close(problem.message, problem.detail);
+    $("caption").textContent = told;
+    $("again").hidden = false;
   }
   $("working").hidden = true;
 }
@@ -114,19 +129,16 @@ function open(picture) {
   $("picture").ariaLabel = `Radiograph ${radiograph.path}. ${describe(box)}`;
 }
 
+/** Say why there is nothing to see. */
 function close(title, detail) {
   path = null;
   view.close();
   $("view").removeAttribute("tabindex");
   $("side-left").hidden = $("side-right").hidden = $("working").hidden = true;
+  $("again").hidden = true;
   $("message").hidden = false;
   $("message-title").textContent = title;
   $("message-detail").textContent = detail;
-}
-
-function showMoved() {
-  $("accept-words").textContent = editor.moved ? "Accept as moved" : "Accept";
-  enable();
 }
 
 function showLayers() {
@@ -187,7 +199,7 @@ const toggle = (id) => () => $(id).click();
 
 function listen() {
   for (const [id, doing] of Object.entries(acts)) $(id).addEventListener("click", doing);
-  const nudge = (event) => box && path && !busy && editor.nudge(event.key, event);
+  const nudge = (event) => shown && !busy && editor.nudge(event.key, event);
   const keys = { a: acts.accept, r: acts.reject, l: acts.relabel, s: acts.skip, u: acts.undo, Escape: acts.reset };
   for (const arrow of ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"]) keys[arrow] = nudge;
   Object.assign(keys, { h: toggle("show-heat"), b: toggle("show-boxes"), i: toggle("invert"), z: toggle("zoom-box") });
@@ -196,7 +208,8 @@ function listen() {
   $("zoom-in").addEventListener("click", () => view.zoomIn());
   $("zoom-out").addEventListener("click", () => view.zoomOut());
   $("zoom-fit").addEventListener("click", () => view.fit());
-  $("zoom-box").addEventListener("click", () => path && view.show(editor.edges));
+  $("zoom-box").addEventListener("click", () => shown && view.show(editor.edges));
+  $("again").addEventListener("click", () => act(() => show(box, "")));
   for (const id of ["show-heat", "show-boxes", "opacity"]) $(id).addEventListener("input", showLayers);
   listenToTones($("picture"), $);
   listenToChoices();
@@ -254,4 +267,8 @@ async function start() {
   else askName();
 }
 
-start();
+start().catch((error) => {
+  const problem = toProblem(error);
+  close(problem.message, problem.detail);
+  enable();
+});

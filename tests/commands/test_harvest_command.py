@@ -156,6 +156,7 @@ def test_a_run_says_its_command_and_timings(
     assert run.command[:2] == ["cxr-localizer", "harvest"]
     assert "--limit" in run.command
     assert run.files == 30
+    assert "report_seconds" in run.timings
     assert run.timings["radiographs_per_second"] == pytest.approx(
         30 / run.timings["seconds"], rel=0.01
     )
@@ -225,6 +226,7 @@ def test_what_is_left_out_is_said_and_kept(tiny_bundle: Path, tmp_path: Path) ->
         (["--labels", "nowhere.csv"], "nowhere.csv"),
         (["--model", "nowhere"], "manifest.json"),
         (["--join-key-file", "short"], "openssl rand"),
+        (["--seed", "1"], "--seed is of --sample"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(

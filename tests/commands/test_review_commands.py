@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import urllib.request
@@ -20,7 +21,10 @@ from harvesting.dataset import Dataset
 from harvesting.reopening import SourceReader
 from harvesting.rows import FindingRow, RadiographRow, Rows, encode_heatmap
 from localization import DISEASES, Box, Field, Finding
-from reviewing.decisions import REVIEWS, BoxId, Decision, Edges, Log
+from reviewing.decisions import BoxId, Decision, Edges
+from reviewing.index import build_index
+from reviewing.log import Log
+from reviewing.log_file import REVIEWS
 
 HEAT = np.zeros((3, 4), np.float32)
 HEATMAP = encode_heatmap(Finding("Mass", 0.5, 0.25, HEAT, (), HEAT[None]))
@@ -64,6 +68,7 @@ def run(*arguments: object) -> tuple[int, str]:
 
 def judge(folder: Path) -> None:
     with Log.open(folder) as log:
+        build_index(log, Dataset.open(str(folder)))
         log.append(Decision("ann", BOX, "accept", Edges(1, 2, 3, 4)))
         log.append(Decision("ben", BOX, "move", Edges(1, 2, 3, 8)))
         log.append(Decision("cat", BOX, "reject"))
@@ -111,7 +116,7 @@ def test_review_serves_until_ctrl_c_and_logs_nothing_of_the_patient(
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 0
     assert output == ""
-    with Log.open(folder, begin=False) as log:
+    with Log.open_to_read(folder) as log:
         assert log.last("ann") == Decision("ann", BOX, "reject")
 
 
@@ -197,3 +202,50 @@ def test_where_nothing_can_be_written_that_is_said(folder: Path, tmp_path: Path)
     code, output = run("review-export", folder, "--out", tmp_path / "file" / "reviewed")
     assert code == 2
     assert "Not a directory" in output
+
+
+def test_a_folder_of_other_files_is_not_exported_into(folder: Path, tmp_path: Path) -> None:
+    judge(folder)
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    code, output = run("review-export", folder, "--out", out)
+    assert code == 2
+    assert "holds other files" in output
+    assert [file.name for file in out.iterdir()] == ["notes.txt"]
+
+
+def test_a_harvest_does_not_go_on_from_an_export(
+    folder: Path, archive: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    judge(folder)
+    out = tmp_path / "reviewed"
+    assert run("review-export", folder, "--out", out)[0] == 0
+    code, output = run("harvest", archive, "--out", out, "--model", tiny_bundle)
+    assert code == 2
+    assert "holds the export of a review" in output
+    assert "ann" not in output
+
+
+@pytest.mark.parametrize("name", ["x" * 65, "  ", "two\nlines"])
+def test_a_name_that_the_log_does_not_take_is_refused_at_once(folder: Path, name: str) -> None:
+    code, output = run("review", folder, "--reviewer", name)
+    assert code == 2
+    assert "1 to 64 characters" in output
+    assert not (folder / REVIEWS).exists()
+
+
+@pytest.mark.parametrize("command", ["review-agreement", "review-export"])
+def test_a_log_that_fails_while_it_is_read_is_said_in_a_sentence(
+    folder: Path, tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge(folder)
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(Log, "transaction", fail)
+    out = ["--out", str(tmp_path / "reviewed")] if command == "review-export" else []
+    code, output = run(command, folder, *out)
+    assert code == 2
+    assert "The log of decisions cannot be used: disk I/O error." in output

@@ -13,9 +13,10 @@ import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 
 from harvesting.dataset import Dataset
-from harvesting.harvest import Harvest, Options, settle_compute
+from harvesting.harvest import Harvest, settle_compute
 from harvesting.limits import Limits
 from harvesting.local import Engine, local_engine
+from harvesting.options import Options
 from harvesting.shard import Done
 from localization import ModelBundle
 

@@ -19,8 +19,9 @@ from harvesting.dataset import Dataset
 from harvesting.rows import FindingRow, RadiographRow, Rows, encode_heatmap
 from localization import DISEASES, Box, Field, Finding
 from reviewing.app import create_app
-from reviewing.decisions import REVIEWS, Log
 from reviewing.desk import Desk
+from reviewing.log import Log
+from reviewing.log_file import REVIEWS
 
 OpenPage = Callable[..., Page]
 SIDE = 400
@@ -486,6 +487,53 @@ def test_what_cannot_be_seen_cannot_be_judged(page: Page, folder: Path) -> None:
     expect(page.locator("#accept")).to_be_disabled()
     page.keyboard.press("a")
     assert decisions(folder) == []
+
+
+BREAK_OFF = "Response.prototype.blob = () => Promise.reject(new TypeError('network error'))"
+
+
+@pytest.mark.parametrize("broken", ["on the way", "within", "refused"])
+def test_a_radiograph_that_breaks_off_is_not_judged_and_can_be_asked_for_again(
+    page: Page, folder: Path, broken: str
+) -> None:
+    if broken == "on the way":
+        page.evaluate(f"() => {{ window.whole = Response.prototype.blob; {BREAK_OFF}; }}")
+    elif broken == "within":
+        page.route("**/picture", lambda route: route.fulfill(body=b"\x89PNG"))
+    else:
+        page.route("**/picture", lambda route: route.abort())
+    page.keyboard.press("a")
+    wait_for_box(page, "a0.png", "2 of 2")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("a")
+    expect(page.locator("#again")).to_be_visible()
+    expect(page.locator("#facts")).to_contain_text("b1.png")
+    expect(page.locator("#stage")).to_be_hidden()
+    expect(page.locator("#skip")).to_be_enabled()
+    expect(page.locator("#accept")).to_be_disabled()
+    expect(page.locator("#accept")).not_to_contain_text("moved")
+    for key in ("ArrowRight", "a", "r", "l"):
+        page.keyboard.press(key)
+    page.locator("#again").click()  # it breaks off again
+    expect(page.locator("#skip")).to_be_enabled()
+    expect(page.locator("#again")).to_be_visible()
+    assert [row[4] for row in decisions(folder)] == ["accept", "move"]
+    page.unroute("**/picture")
+    page.evaluate("() => { if (window.whole) Response.prototype.blob = window.whole; }")
+    page.locator("#again").click()
+    wait_for_box(page, "b1.png")
+    expect(page.locator("#again")).to_be_hidden()
+    page.keyboard.press("a")
+    wait_for_box(page, "a2.png")
+    assert decisions(folder)[2][1:] == ("b1.png", "Effusion", 0, "accept", *MINED["b"], None)
+
+
+def test_a_page_that_cannot_ask_its_server_says_so(open_page: OpenPage) -> None:
+    page = open_page()
+    page.route("**/about", lambda route: route.fulfill(body="{"))
+    page.reload()
+    expect(page.locator("#message-title")).to_have_text("The answer broke off")
+    expect(page.locator("#accept")).to_be_disabled()
 
 
 def test_keys_can_be_turned_off(page: Page, folder: Path) -> None:

@@ -7,8 +7,9 @@ import pytest
 from review_helpers import MINED, SHARDS
 
 from harvesting.dataset import Dataset
-from reviewing.decisions import Action, BoxId, Decision, Edges, Log
+from reviewing.decisions import Action, BoxId, Decision, Edges
 from reviewing.index import build_index
+from reviewing.log import Log
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 from review_helpers import EFFUSION, MASS, MINED, NODULE, SECOND_MASS
 
 from reviewing.agreement import cohens_kappa, iou, measure_agreement
-from reviewing.decisions import Edges, Log
+from reviewing.decisions import Edges
+from reviewing.log import Log
 
 Judge = Callable[..., int]
 

@@ -14,8 +14,9 @@ from review_helpers import MASS, NODULE
 from harvesting.dataset import Dataset
 from localization import Radiograph
 from reviewing.app import PAGE, create_app
-from reviewing.decisions import REVIEWS, Log
 from reviewing.desk import Desk
+from reviewing.log import Log
+from reviewing.log_file import REVIEWS
 from reviewing.queue import Queue
 
 BASE = "http://127.0.0.1:8100"

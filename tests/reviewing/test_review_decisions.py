@@ -10,15 +10,9 @@ from pathlib import Path
 import pytest
 from review_helpers import MASS, MINED, NODULE
 
-from reviewing.decisions import (
-    REVIEWS,
-    BoxId,
-    Decision,
-    Edges,
-    Log,
-    ReviewRefused,
-    local_folder,
-)
+from reviewing.decisions import BoxId, Decision, Edges, ReviewRefused
+from reviewing.log import Log, local_folder
+from reviewing.log_file import REVIEWS
 
 EACH = 1000
 Judge = Callable[..., int]
@@ -115,13 +109,13 @@ def test_the_last_decision_counts_and_undo_takes_it_back(log: Log, judge: Judge)
 
 def test_what_was_appended_is_there_when_it_is_opened_again(folder: Path, judge: Judge) -> None:
     judge("ann", MASS, "accept")
-    with Log.open(folder, begin=False) as again:
+    with Log.open_to_read(folder) as again:
         assert again.last("ann") == Decision("ann", MASS, "accept", MINED[MASS])
 
 
 def test_a_log_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ReviewRefused, match="nobody has reviewed"):
-        Log.open(tmp_path, begin=False)
+        Log.open_to_read(tmp_path)
     assert not (tmp_path / REVIEWS).exists()
 
 

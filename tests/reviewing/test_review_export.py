@@ -1,17 +1,21 @@
 """The reviewed data set: what most reviewers want, in the harvest's own form."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from review_helpers import EFFUSION, MASS, MINED, NODULE, SECOND_MASS, SHARDS
 
-from harvesting.dataset import Dataset
+from harvesting.dataset import Dataset, DatasetRefused
 from harvesting.rows import FindingRow, decode_heatmap
+from harvesting.run import RUN
 from localization import DISEASES
-from reviewing.decisions import Edges, Log, ReviewRefused
+from reviewing.decisions import Edges, ReviewRefused
 from reviewing.export import export_reviewed
+from reviewing.index import build_index
+from reviewing.log import Log
 
 Judge = Callable[..., int]
 Export = Callable[..., Dataset]
@@ -185,10 +189,48 @@ def test_a_data_set_is_never_written_over(dataset: Dataset, log: Log, folder: Pa
         export_reviewed(dataset, log, str(folder), "drop", COMMAND)
 
 
+def test_an_export_that_was_cut_is_written_anew_and_no_others(
+    dataset: Dataset,
+    log: Log,
+    judge: Judge,
+    export: Export,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    judge("ann", MASS, "accept")
+    with monkeypatch.context() as cut_short:
+        cut_short.setattr("reviewing.export.write_exports", cut)
+        with pytest.raises(KeyboardInterrupt):
+            export()
+    with pytest.raises(DatasetRefused, match="not finished"):
+        Dataset.open(str(tmp_path / "reviewed"))
+    (tmp_path / "reviewed/findings/.part.parquet.1.unfinished").write_bytes(b"cut")
+    other = replace(dataset, run=dataset.run.model_copy(update={"shards": 1}))
+    with pytest.raises(ReviewRefused, match="holds a data set"):
+        export_reviewed(other, log, str(tmp_path / "reviewed"), "drop", COMMAND)
+    judge("ann", NODULE, "accept")
+    assert set(boxes(export())) == {("a.png", "Mass"), ("b.png", "Nodule")}
+    assert not list((tmp_path / "reviewed").rglob(".*"))
+
+
+def test_a_harvest_that_was_cut_is_not_written_over(
+    dataset: Dataset, export: Export, tmp_path: Path
+) -> None:
+    begun = dataset.run.model_copy(update={"finished": False})
+    (tmp_path / "reviewed").mkdir()
+    (tmp_path / "reviewed" / RUN).write_text(begun.model_dump_json())
+    with pytest.raises(ReviewRefused, match="holds a data set"):
+        export()
+
+
 def test_a_reviewed_data_set_can_be_reviewed(export: Export, judge: Judge, tmp_path: Path) -> None:
     judge("ann", MASS, "accept")
     reviewed = export()
     with Log.open(Path(reviewed.root)) as log:
+        build_index(log, reviewed)
         run = export_reviewed(reviewed, log, str(tmp_path / "again"), "keep", COMMAND)
     assert run.counts is not None
     assert run.counts.boxes == 1

@@ -9,8 +9,9 @@ from review_helpers import BY_UNCERTAINTY, EFFUSION, MASS, NODULE, SECOND_MASS, 
 from harvesting.dataset import Dataset
 from harvesting.rows import FindingRow
 from harvesting.run import RUN
-from reviewing.decisions import BoxId, Log, ReviewRefused
+from reviewing.decisions import BoxId, ReviewRefused
 from reviewing.index import build_index, disputed, uncertainty
+from reviewing.log import Log
 from reviewing.queue import HOLDING_SECONDS, NoSuchBox, Progress, Queue, Waiting
 
 Judge = Callable[..., int]
