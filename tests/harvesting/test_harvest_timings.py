@@ -89,6 +89,7 @@ def test_the_table_of_labels_is_let_go_once_there_is_a_plan(
     begun = Harvest.open(options(archive, tmp_path / "out", tiny_bundle, labels=str(labels)))
     assert begun.labels is not None
     assert (len(begun.labels), begun.labels.unused, begun.plan.labelled) == (3, ("Fracture",), 2)
+    gc.collect()
     tables = [each for each in gc.get_objects() if isinstance(each, Labels)]
     assert begun.labels.sha256 not in {table.sha256 for table in tables}
 
