@@ -136,7 +136,7 @@ def test_the_shipped_recipe_has_a_prior() -> None:
     recipe = Recipe.load("second-round")
     assert recipe.harvest is not None
     assert recipe.harvest.weight > 0
-    assert recipe.start == "models/lite0-msa-am-kp/network.pth"
+    assert recipe.start == "models/stages/msa-am-kp.pth"
 
 
 @pytest.mark.parametrize(
