@@ -39,8 +39,8 @@ PENALTY = 1e-4
 BATCH = 32
 
 REFUSED_SHARE, CONFIDENCE = 0.0025, 0.95
-"""Half of what may be refused: what a network did not learn from is a little less typical to it than
-what was only held out of the fit."""
+"""Half of what may be refused: what a network did not learn from is a little less typical to it
+than what was only held out of the fit."""
 DOUBTFUL_SHARE, TURNED_SHARE = 0.01, 0.0025
 RULE = (
     f"by the validation part and {HELD_OUT} radiographs of the training part that typicality was "
