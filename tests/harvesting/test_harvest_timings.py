@@ -2,6 +2,7 @@
 
 import gc
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import pytest
 from harvest_helpers import fill, options
 
+from harvesting import harvest as harvest_module
 from harvesting.harvest import Harvest, ReportFailed
-from harvesting.labels import Labels
+from harvesting.labels import Labels, read_labels
 from harvesting.local import local_engine
 from harvesting.run import Run, read_run
 from harvesting.sources import Source
@@ -82,16 +84,23 @@ def test_a_run_that_is_cut_in_each_stage_forgets_none_of_them(
 
 
 def test_the_table_of_labels_is_let_go_once_there_is_a_plan(
-    archive: Path, tiny_bundle: Path, tmp_path: Path
+    archive: Path, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labels = tmp_path / "labels.csv"
     labels.write_text("path,Mass,Fracture\n00000.png,1,0\n00001.png,0,1\nelsewhere.png,1,1\n")
+    tables: list[weakref.ref[Labels]] = []
+
+    def read(url: str) -> Labels:
+        table = read_labels(url)
+        tables.append(weakref.ref(table))
+        return table
+
+    monkeypatch.setattr(harvest_module, "read_labels", read)
     begun = Harvest.open(options(archive, tmp_path / "out", tiny_bundle, labels=str(labels)))
     assert begun.labels is not None
     assert (len(begun.labels), begun.labels.unused, begun.plan.labelled) == (3, ("Fracture",), 2)
     gc.collect()
-    tables = [each for each in gc.get_objects() if isinstance(each, Labels)]
-    assert begun.labels.sha256 not in {table.sha256 for table in tables}
+    assert [table() for table in tables] == [None]
 
 
 def test_the_files_that_are_found_are_counted_while_they_are_listed(
