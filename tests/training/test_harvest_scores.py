@@ -92,13 +92,14 @@ def test_a_harvest_scores_as_its_model_does(chestxray14: Path, write_dataset: Wr
         scores = figures["localization"][group]
         own_cuts = score_localization(targets, lambda target: method(target).as_answered())
         assert without_pointing(scores["mined boxes"]) == without_pointing(own_cuts)
-        # A heat map's levels of 256 move a box's edge now and then.
+        # A heat map's levels of 256 move a box's edge now and then, by which one box may be lost.
         published, kept = score_localization(targets, method), scores["kept heat maps"]
         assert kept["all boxes"]["boxes"] == published["all boxes"]["boxes"]
         for overlap in ("IoU", "IoBB"):
             for threshold, expected in published["all boxes"][overlap].items():
                 found = kept["all boxes"][overlap][threshold]
-                assert found["accuracy"] == pytest.approx(expected["accuracy"], abs=0.1)
+                one = 1.01 / published["all boxes"]["boxes"]
+                assert found["accuracy"] == pytest.approx(expected["accuracy"], abs=one)
 
 
 def official_boxes_as_mined(data: ChestXray14, side: int) -> Rows:

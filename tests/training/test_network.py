@@ -163,5 +163,5 @@ def test_pretrained_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_recipe_names_the_shipped_ones() -> None:
-    with pytest.raises(FileNotFoundError, match="cam, lite0, lite0-msa, resnet50"):
+    with pytest.raises(FileNotFoundError, match="cam, cam-taught, lite0, lite0-msa, resnet50"):
         Recipe.load("lite1")
