@@ -38,13 +38,11 @@ PENALTY = 1e-4
 """Of the classifier's squared weights."""
 BATCH = 32
 
-REFUSED_SHARE, CONFIDENCE = 0.0025, 0.95
-"""Half of what may be refused: what a network did not learn from is a little less typical to it
-than what was only held out of the fit."""
+REFUSED_SHARE, CONFIDENCE = 0.005, 0.95
 DOUBTFUL_SHARE, TURNED_SHARE = 0.01, 0.0025
 RULE = (
     f"by the validation part and {HELD_OUT} radiographs of the training part that typicality was "
-    f"not fitted on, no more than {REFUSED_SHARE:.2%} are refused as atypical (upper "
+    f"not fitted on, no more than {REFUSED_SHARE:.1%} are refused as atypical (upper "
     f"{CONFIDENCE:.0%} confidence limit, Clopper and Pearson 1934); of them, {DOUBTFUL_SHARE:.0%} "
     f"are refused or doubted, and at most {TURNED_SHARE:.2%} said to be turned or inverted"
 )
