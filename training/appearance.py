@@ -2,13 +2,13 @@
 
 Both are measured on the aggregated map that the network computes anyway, averaged over three by
 three parts of the picture. Typicality is a Mahalanobis distance (as Lee et al., NeurIPS 2018, take
-it to find what a network was not trained on) to the radiographs of the training part: along their
-principal components each by its own variance, and across them by what the components leave. Which
-way it lies is told by a linear classifier that saw the same radiographs turned and inverted. No
-label is used, and no picture of anything else.
+it to find what a network was not trained on) to the radiographs of the training part, by the
+covariance of a probabilistic principal component analysis (Tipping and Bishop 1999): along the
+components each by its own variance, and across them by what they leave. Which way it lies is told
+by a linear classifier that saw some of them turned and inverted. No label is used, and no picture
+of anything else.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -16,11 +16,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
-from scipy.stats import beta
 from torch import Tensor, nn
 
-from localization import Localizer
-from localization.appearance import AppearanceLimits
+from localization.appearance import PRESENTATIONS
 from training.augmentation import enlarge
 from training.dataset import RadiographDataset
 from training.network import LocalizationNetwork
@@ -29,23 +27,13 @@ PARTS = 3
 """The map is averaged over so many rows and columns: fewer do not tell up from down."""
 
 COMPONENTS = 128
-RADIOGRAPHS = 2048
-"""Of the training part, from which all is fitted."""
-HELD_OUT = 4096
-"""Of the training part's others, by which limits are chosen beside the validation part: how far
-the rarest half per cent of radiographs are from the rest, that part alone is too small to say."""
+RADIOGRAPHS = 8000
+"""Of the training part, at most, from which typicality is fitted."""
+PRESENTED = 1024
+"""Of those, how many the classifier sees in each of the other presentations."""
 PENALTY = 1e-4
 """Of the classifier's squared weights."""
 BATCH = 32
-
-REFUSED_SHARE, CONFIDENCE = 0.005, 0.95
-DOUBTFUL_SHARE, TURNED_SHARE = 0.01, 0.0025
-RULE = (
-    f"by the validation part and {HELD_OUT} radiographs of the training part that typicality was "
-    f"not fitted on, no more than {REFUSED_SHARE:.1%} are refused as atypical (upper "
-    f"{CONFIDENCE:.0%} confidence limit, Clopper and Pearson 1934); of them, {DOUBTFUL_SHARE:.0%} "
-    f"are refused or doubted, and at most {TURNED_SHARE:.2%} said to be turned or inverted"
-)
 
 
 class Appearance(NamedTuple):
@@ -59,6 +47,8 @@ class Appearance(NamedTuple):
     """`[components, values]`, orthonormal."""
     spread: NDArray[np.float32]
     """`[components]`, the deviation along each."""
+    remainder: float
+    """The variance that the components leave, per value."""
     median: float
     """Of the distances."""
     weight: NDArray[np.float32]
@@ -67,12 +57,31 @@ class Appearance(NamedTuple):
     """`[presentations]`."""
 
 
+def unfitted(width: int) -> Appearance:
+    """In place of a fit where no gate is asked for: it says nothing of any radiograph.
+
+    Args:
+        width: channels of the aggregated map.
+    """
+    values, presentations = width * PARTS**2, len(PRESENTATIONS)
+    return Appearance(
+        mean=np.zeros(values, np.float32),
+        deviation=np.ones(values, np.float32),
+        components=np.zeros((1, values), np.float32),
+        spread=np.ones(1, np.float32),
+        remainder=1.0,
+        median=1.0,
+        weight=np.zeros((presentations, 1), np.float32),
+        bias=np.zeros(presentations, np.float32),
+    )
+
+
 class AppearanceMeasure(nn.Module):
     """Typicality and presentation of aggregated maps."""
 
     def __init__(self, appearance: Appearance) -> None:
         super().__init__()
-        self.median = appearance.median
+        self.median, self.remainder = appearance.median, appearance.remainder
         for name in ("mean", "deviation", "components", "spread", "weight", "bias"):
             self.register_buffer(name, torch.tensor(getattr(appearance, name)))
 
@@ -90,7 +99,7 @@ class AppearanceMeasure(nn.Module):
         """
         values = (averages(features) - self.mean) / self.deviation
         along = values @ self.components.T
-        distance = _distance(values, along, self.spread)
+        distance = _distance(values, along, self.spread, self.remainder)
         typicality = (self.median / distance.clamp(min=1e-6)).clamp(max=1)
         scores = (along / self.spread) @ self.weight.T + self.bias
         return typicality, scores.softmax(dim=1), _tones(radiographs.flatten(1).float())
@@ -102,10 +111,14 @@ def _tones(levels: Tensor) -> Tensor:
     return torch.stack([deviation, lost.float().mean(dim=1)], dim=1)
 
 
-def _distance(values: Tensor, along: Tensor, spread: Tensor) -> Tensor:
-    left = values.square().sum(dim=1) - along.square().sum(dim=1)
-    known, all_values = along.shape[1], values.shape[1]
-    return (along / spread).square().sum(dim=1) / known + left / (all_values - known)
+def _distance(values: Tensor, along: Tensor, spread: Tensor, remainder: float) -> Tensor:
+    """Squared, `[batch]`."""
+    return _left(values, along) / remainder + (along / spread).square().sum(dim=1)
+
+
+def _left(values: Tensor, along: Tensor) -> Tensor:
+    """What the components do not say, squared: `[batch]`."""
+    return values.square().sum(dim=1) - along.square().sum(dim=1)
 
 
 def averages(features: Tensor) -> Tensor:
@@ -133,7 +146,7 @@ def fit_appearance(
         side: of its input, in pixels.
         dataset: the training part.
     """
-    pixels = np.asarray(dataset.pixels[_spread(np.arange(len(dataset)), RADIOGRAPHS)])
+    pixels = np.asarray(dataset.pixels[fitted_on(dataset)])
     upright = _see(network, side, pixels)
     mean, deviation = upright.mean(axis=0), upright.std(axis=0) + 1e-6
     values = (upright - mean) / deviation
@@ -141,20 +154,21 @@ def fit_appearance(
     count = min(COMPONENTS, min(values.shape) // 2)
     components, spread = components[:count], sizes[:count] / np.float32(len(values) ** 0.5)
     along = values @ components.T
-    distances = _distance(*(torch.tensor(each) for each in (values, along, spread)))
+    known = [torch.tensor(each) for each in (values, along)]
+    remainder = max(float(_left(*known).mean()) / (values.shape[1] - count), 1e-6)
+    median = float(_distance(*known, torch.tensor(spread), remainder).median())
     others = [
         ((_see(network, side, each) - mean) / deviation) @ components.T
-        for each in _presentations(pixels)
+        for each in _presentations(pixels[spread_over(np.arange(len(pixels)), PRESENTED)])
     ]
     weight, bias = _classify([along / spread, *(each / spread for each in others)])
-    return Appearance(mean, deviation, components, spread, float(distances.median()), weight, bias)
+    return Appearance(mean, deviation, components, spread, remainder, median, weight, bias)
 
 
 def _presentations(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """A part of the radiographs `[radiographs, side, side]` in each other presentation."""
-    half = pixels[::2]
-    on_side = np.concatenate([np.rot90(half[::2], 1, (1, 2)), np.rot90(half[1::2], 3, (1, 2))])
-    return [on_side, half[:, ::-1, ::-1], 255 - half]
+    """Radiographs `[radiographs, side, side]` in each other presentation."""
+    on_side = np.concatenate([np.rot90(pixels[::2], 1, (1, 2)), np.rot90(pixels[1::2], 3, (1, 2))])
+    return [on_side, pixels[:, ::-1, ::-1], 255 - pixels]
 
 
 @torch.inference_mode()
@@ -191,57 +205,11 @@ def _classify(
     return weights[:, :-1], weights[:, -1]
 
 
-def _spread(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+def spread_over(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """So many of some rows, spread evenly over them."""
     return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
 
 
-def held_out(training: RadiographDataset) -> NDArray[np.uint8]:
-    """Radiographs of the training part that nothing here was fitted on, uint8 `[*, side, side]`."""
-    rows = np.arange(len(training))
-    others = np.setdiff1d(rows, _spread(rows, RADIOGRAPHS))
-    return np.asarray(training.pixels[_spread(others, HELD_OUT)])
-
-
-def choose_limits(
-    localizer: Localizer, training: RadiographDataset, validation: RadiographDataset
-) -> AppearanceLimits:
-    """The limits by `RULE`, of the graph that serves.
-
-    Args:
-        localizer: of that graph.
-        training: the part that `fit_appearance` was given.
-        validation: the validation part.
-    """
-    pixels = np.concatenate([np.asarray(validation.pixels), held_out(training)])
-    measured = [
-        localizer.infer(pixels[start : start + BATCH][:, None])
-        for start in range(0, len(pixels), BATCH)
-    ]
-    typicality = np.concatenate([each.typicality for each in measured])
-    turned = np.concatenate([each.presentation for each in measured])[:, 1:].max(axis=1)
-    return AppearanceLimits(
-        refused=lowest_allowed(typicality),
-        doubtful=_rounded(typicality, DOUBTFUL_SHARE),
-        # Less than half, and another presentation may be the likelier one.
-        presentation=max(0.5, _rounded(turned, 1 - TURNED_SHARE)),
-    )
-
-
-def lowest_allowed(typicality: NDArray[np.float32]) -> float:
-    """The typicality below which a radiograph is refused; 0, none, where too few are known.
-
-    Args:
-        typicality: `[radiographs]`, of frontal chest radiographs.
-    """
-    count = len(typicality)
-    refused = np.arange(count)
-    upper = beta.ppf(CONFIDENCE, refused + 1, count - refused)
-    allowed = int(np.count_nonzero(upper <= REFUSED_SHARE)) - 1
-    if allowed < 0:
-        return 0.0
-    return math.floor(1e4 * float(np.sort(typicality)[allowed])) / 1e4
-
-
-def _rounded(values: NDArray[np.float32], share: float) -> float:
-    return round(float(np.quantile(values, share)), 4)
+def fitted_on(dataset: RadiographDataset) -> NDArray[np.int64]:
+    """The rows of the training part from which typicality is fitted."""
+    return spread_over(np.arange(len(dataset)), RADIOGRAPHS)

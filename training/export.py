@@ -12,8 +12,9 @@ from localization.appearance import AppearanceLimits
 from localization.boxes import PUBLISHED_THRESHOLDS
 from localization.bundle import GRAPH, MANIFEST, sha256, write_manifest
 from localization.session import OUTPUTS
-from training import appearance, box_thresholds, heat_setting
-from training.appearance import choose_limits, fit_appearance
+from training import appearance_limits, box_thresholds, heat_setting
+from training.appearance import fit_appearance, unfitted
+from training.appearance_limits import choose_limits
 from training.augmentation import enlarge
 from training.box_thresholds import choose_box_thresholds
 from training.calibration import Calibration, calibrate, expected_calibration_error
@@ -58,6 +59,8 @@ def export(
     folder: Path,
     version: str,
     setting: HeatSetting | None = None,
+    *,
+    gate: bool = True,
 ) -> ModelBundle:
     """Write a bundle: graph, calibration, box thresholds, manifest, weights, a card's start.
 
@@ -73,6 +76,8 @@ def export(
         folder: of the bundle; its name is the model's name.
         version: of the model.
         setting: of the heat maps, in place of one that is chosen.
+        gate: fit what the gate of pixels needs. Without it, which is faster, that gate refuses and
+            doubts nothing that is not blank or saturated.
     """
     recipe, network = load_network(checkpoint)
     side = recipe.input_sides[-1]
@@ -90,7 +95,7 @@ def export(
     heat = HeatMaps(fit_heat(maps, labels, setting))
     folder.mkdir(parents=True, exist_ok=True)
     training = open_part(data, "training", recipe.side, cache)
-    look = fit_appearance(network, side, training)
+    look = fit_appearance(network, side, training) if gate else unfitted(recipe.network.width)
     served = ServedNetwork(network, side, calibration, heat, look, recipe.mining)
     write_graph(served, recipe.side, folder / GRAPH)
     save_network(recipe, network, folder / WEIGHTS)
@@ -107,15 +112,14 @@ def export(
         operating_points=dict(zip(DISEASES, calibration.threshold.round(6).tolist(), strict=True)),
         box_thresholds=dict.fromkeys(DISEASES, PUBLISHED_THRESHOLDS),
         appearance=AppearanceLimits(refused=0, doubtful=0, presentation=1),
-        calibration=_describe_calibration(calibration, setting, logits, labels),
+        calibration=_describe_calibration(calibration, setting, logits, labels, gate=gate),
         training=_describe_training(recipe, data),
     )
     write_manifest(manifest, folder)
     localizer = Localizer(ModelBundle.load(folder), Compute("cpu"))
-    chosen = {
-        "box_thresholds": choose_box_thresholds(localizer, data),
-        "appearance": choose_limits(localizer, training, validation),
-    }
+    chosen: dict[str, object] = {"box_thresholds": choose_box_thresholds(localizer, data)}
+    if gate:
+        chosen["appearance"] = choose_limits(localizer, training, validation)
     write_manifest(manifest.model_copy(update=chosen), folder)
     if not (folder / CARD).exists():
         (folder / CARD).write_text(_begin_card(manifest))
@@ -179,6 +183,8 @@ def _describe_calibration(
     setting: HeatSetting,
     logits: NDArray[np.float64],
     labels: NDArray[np.bool_],
+    *,
+    gate: bool,
 ) -> dict[str, object]:
     before = 1 / (1 + np.exp(-logits))
     after = calibration.probabilities(logits)
@@ -189,7 +195,7 @@ def _describe_calibration(
         "heat": setting._asdict(),
         "heat_chosen_by": heat_setting.RULE,
         "box_thresholds": box_thresholds.RULE,
-        "appearance": appearance.RULE,
+        "appearance": appearance_limits.RULE if gate else "none was fitted",
         "scale": calibration.scale.round(6).tolist(),
         "offset": calibration.offset.round(6).tolist(),
         "expected_calibration_error": {

@@ -27,7 +27,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from localization import Compute, Localizer, ModelBundle
 from localization.appearance import AppearanceLimits
 from localization.bundle import Manifest, Precision, sha256, write_manifest
-from training.appearance import choose_limits
+from training.appearance_limits import choose_limits
 from training.comparison import figures
 from training.dataset import ChestXray14, RadiographDataset
 from training.evaluation import predict, score_classification

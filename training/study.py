@@ -173,7 +173,7 @@ def _exported(
         return ModelBundle.load(bundle)
     # Moved when complete, so that a killed export is not taken for a finished one.
     partial = folder / "partial" / "bundle"
-    export(checkpoint, data, cache, partial, "0.0.0", setting)
+    export(checkpoint, data, cache, partial, "0.0.0", setting, gate=False)
     partial.rename(bundle)
     return ModelBundle.load(bundle)
 

@@ -16,6 +16,7 @@ def any_appearance(network: LocalizationNetwork) -> Appearance:
         deviation=np.ones(values, np.float32),
         components=components,
         spread=np.ones(4, np.float32),
+        remainder=1.0,
         median=0.1,
         weight=random.normal(size=(4, 4)).astype(np.float32),
         bias=np.zeros(4, np.float32),

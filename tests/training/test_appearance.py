@@ -1,4 +1,4 @@
-"""Typicality, presentation, tones and limits, on pictures whose top is bright."""
+"""Typicality, presentation and tones, on pictures whose top is bright."""
 
 import numpy as np
 import pytest
@@ -12,8 +12,6 @@ from training.appearance import (
     AppearanceMeasure,
     averages,
     fit_appearance,
-    held_out,
-    lowest_allowed,
 )
 
 SIDE = 24
@@ -100,17 +98,3 @@ def test_averages_are_those_of_nine_parts_of_any_map(cells: int) -> None:
     fine = F.interpolate(features, size=(3 * cells, 3 * (cells + 1)), mode="nearest")
     expected = F.adaptive_avg_pool2d(fine, 3).flatten(1)
     assert torch.allclose(averages(features), expected, atol=1e-5)
-
-
-def test_what_limits_are_chosen_by_was_not_fitted_on() -> None:
-    rows = np.arange(5000, dtype=np.uint16).view(np.uint8).reshape(5000, 1, 2)
-    chosen = held_out(Pictures(rows)).reshape(-1, 2)  # type: ignore[arg-type]
-    assert len(np.unique(chosen, axis=0)) == len(chosen) == 5000 - 2048
-
-
-def test_no_more_are_refused_than_can_be_trusted_to_be_few() -> None:
-    """By Clopper and Pearson, 2 of 1,384 may be below; 3 of 1,384 might be more than 0.5 %."""
-    typicality = np.random.default_rng(0).permutation(np.arange(1384) / 1384).astype(np.float32)
-    limit = lowest_allowed(typicality)
-    assert int((typicality < limit).sum()) == 2
-    assert lowest_allowed(typicality[:100]) == 0.0

@@ -4,9 +4,11 @@ from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from localization import Compute, Localizer, ModelBundle
+from localization.appearance import AppearanceLimits
 from localization.boxes import PUBLISHED_THRESHOLDS
 from training.box_thresholds import choose_box_thresholds
 from training.dataset import ChestXray14
@@ -54,6 +56,11 @@ def test_every_row_begins_with_its_stage_and_is_scored(
     assert recipe["start"] == str(tmp_path / "msa" / "best.ckpt")
     assert recipe["mining"]["steps"] == 2
     assert recipe["preservation"]["companions"] == [recipe["start"]]
+    assert bundle.manifest.appearance == AppearanceLimits(refused=0, doubtful=0, presentation=1)
+    blank = np.zeros((1, 1, bundle.manifest.side, bundle.manifest.side), np.uint8)
+    outputs = Localizer(bundle, Compute("cpu")).infer(blank)
+    assert 0 <= outputs.typicality[0] <= 1
+    assert outputs.presentation[0] == pytest.approx([0.25] * 4)
     plain = ModelBundle.load(tmp_path / "plain MSA" / "bundle")
     assert plain.manifest.calibration["heat"] == PLAIN._asdict()
     assert (tmp_path / "curves.svg").is_file()
