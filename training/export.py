@@ -95,7 +95,7 @@ def export(
     heat = HeatMaps(fit_heat(maps, labels, setting))
     folder.mkdir(parents=True, exist_ok=True)
     training = open_part(data, "training", recipe.side, cache)
-    look = fit_appearance(network, side, training) if gate else unfitted(recipe.network.width)
+    look = fit_appearance(network, side, training) if gate else unfitted(network.head.in_channels)
     served = ServedNetwork(network, side, calibration, heat, look, recipe.mining)
     write_graph(served, recipe.side, folder / GRAPH)
     save_network(recipe, network, folder / WEIGHTS)

@@ -112,7 +112,7 @@ def test_nearly_all_that_is_no_chest_is_refused_and_the_rest_flagged(localizer: 
     passed = [name for name, doubts in found.items() if not doubts]
     assert len(passed) <= 0.05 * len(found), passed
     refused = [name for name, doubts in found.items() if any(d.disqualifying for d in doubts)]
-    assert len(refused) >= 0.9 * len(found)
+    assert len(refused) >= 0.95 * len(found)
     assert all(doubt.evidence for doubts in found.values() for doubt in doubts)
 
 

@@ -12,6 +12,7 @@ from training.appearance import (
     AppearanceMeasure,
     averages,
     fit_appearance,
+    unfitted,
 )
 
 SIDE = 24
@@ -65,6 +66,15 @@ def test_half_of_what_it_learned_from_is_wholly_typical_and_other_pictures_are_n
     flat = np.full((1, SIDE, SIDE), 120, np.uint8)
     assert float(look(measure, noise)[0].max()) < usual
     assert float(look(measure, flat)[0].max()) < usual
+
+
+@pytest.mark.parametrize("width", [3, 320])
+def test_what_was_not_fitted_says_nothing(width: int) -> None:
+    radiographs = torch.zeros(2, 1, SIDE, SIDE, dtype=torch.uint8)
+    measure = AppearanceMeasure(unfitted(width))
+    typicality, presentation, _ = measure(radiographs, torch.rand(2, width, 6, 6))
+    assert 0 <= float(typicality.min()) <= float(typicality.max()) <= 1
+    assert torch.allclose(presentation, torch.full((2, 4), 0.25))
 
 
 def test_which_way_a_picture_lies_is_told(measure: AppearanceMeasure) -> None:
