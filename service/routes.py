@@ -1,6 +1,5 @@
 """The service's paths: localize a radiograph, probes, metrics, the model's metadata."""
 
-from dataclasses import replace
 from typing import Annotated, Literal
 
 from asgi_correlation_id import correlation_id
@@ -17,6 +16,7 @@ from service.lifecycle import Lifecycle, Phase
 from service.metrics_port import exposition
 from service.problems import Refused
 from service.task import Choices, Reply, Task
+from service.timeline import Timeline
 from service.uploads import Upload
 
 router = APIRouter()
@@ -97,25 +97,28 @@ async def _localized(
     request: Request, lifecycle: Lifecycle, upload: Upload, parameters: schemas.LocalizeParameters
 ) -> Reply:
     """Wait for a worker and its reply."""
-    task = Task(
-        Choices(**dict(parameters)),
-        correlation_id.get() or "",
-        lifecycle.settings.max_pixels,
-        lifecycle.settings.gate,
-    )
-    request.state.timeline = task.timeline
+    timeline = Timeline()
+    request.state.timeline = timeline
     request.state.radiograph = {
         "bytes": upload.length,
         "model_version": lifecycle.engine.model.manifest.version,
     }
 
     async def work(alone: bool) -> Reply:
-        task.timeline.end("queue")
+        timeline.end("queue")
+        task = Task(
+            Choices(**dict(parameters)),
+            correlation_id.get() or "",
+            lifecycle.settings.max_pixels,
+            lifecycle.settings.gate,
+            alone,
+            timeline,
+        )
         with upload:  # Also where the client has gone meanwhile.
-            return await lifecycle.localize(replace(task, alone=alone), upload)
+            return await lifecycle.localize(task, upload)
 
     with lifecycle.metrics.stages["total"].time():
-        task.timeline.begin("queue")
+        timeline.begin("queue")
         return await lifecycle.admission.run(work, _hung_up(request))
 
 
