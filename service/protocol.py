@@ -65,7 +65,7 @@ class DivertingProtocol(asyncio.BufferedProtocol):
         """Bytes of a diverted body that are still to come."""
         self._held = b""
         """What came behind a head."""
-        self.connection_made = self._http.connection_made  # type: ignore[method-assign]
+        self.connection_made = self._http.connection_made  # type: ignore[assignment, method-assign]
         self.eof_received = self._http.eof_received  # type: ignore[method-assign]
         self.pause_writing = self._http.pause_writing  # type: ignore[method-assign]
         self.resume_writing = self._http.resume_writing  # type: ignore[method-assign]

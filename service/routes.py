@@ -1,5 +1,6 @@
 """The service's paths: localize a radiograph, probes, metrics, the model's metadata."""
 
+import time
 from typing import Annotated, Literal
 
 from asgi_correlation_id import correlation_id
@@ -10,7 +11,6 @@ from localization import DISEASES
 from service import schemas
 from service.admission import BUSY
 from service.body import read_upload
-from service.direct_route import DirectRoute
 from service.documentation import UPLOAD, problems
 from service.lifecycle import Lifecycle, Phase
 from service.metrics_port import exposition
@@ -80,7 +80,7 @@ async def localize(
 
 
 def add_localize(app: FastAPI) -> None:
-    """Serve `localize`."""
+    """Document `localize`, and have other methods refused; see `service.fast_path.FastPath`."""
     app.router.add_api_route(
         "/localize",
         localize,
@@ -89,7 +89,6 @@ def add_localize(app: FastAPI) -> None:
         responses=REFUSALS,
         openapi_extra=UPLOAD,
         tags=["localization"],
-        route_class_override=DirectRoute,
     )
 
 
@@ -117,9 +116,12 @@ async def _localized(
         with upload:  # Also where the client has gone meanwhile.
             return await lifecycle.localize(task, upload)
 
-    with lifecycle.metrics.stages["total"].time():
-        timeline.begin("queue")
+    begun = time.perf_counter()
+    timeline.begin("queue")
+    try:
         return await lifecycle.admission.run(work, _hung_up(request))
+    finally:
+        lifecycle.metrics.stages["total"].observe(time.perf_counter() - begun)
 
 
 @router.get("/model", tags=["localization"])
