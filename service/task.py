@@ -72,7 +72,7 @@ class Infer(Protocol):
     def __call__(self, inputs: NDArray[np.uint8], *, alone: bool) -> Outputs: ...
 
 
-def localize(task: Task, data: bytes, localizer: Localizer, infer: Infer) -> Reply:
+def localize(task: Task, data: bytes | memoryview, localizer: Localizer, infer: Infer) -> Reply:
     """Do the work, and note its stages in the task's timeline.
 
     Args:

@@ -23,17 +23,17 @@ class Reader:
         self._mapped: dict[int, mmap.mmap] = {}
         """By offset, each as long as the longest that was read there."""
 
-    def read(self, offset: int, length: int) -> bytes:
-        """Read an upload."""
+    def read(self, offset: int, length: int) -> memoryview:
+        """An upload, where it lies: to be read while it is one."""
         if not length:
-            return b""
+            return memoryview(b"")
         memory = self._mapped.get(offset)
         if memory is None or len(memory) < length:
             # All pages at once, which takes half the time of one after another.
             flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
             memory = mmap.mmap(self._file, length, flags=flags, prot=mmap.PROT_READ, offset=offset)
             self._mapped[offset] = memory
-        return memory[:length]
+        return memoryview(memory)[:length]
 
 
 class Uploads:

@@ -51,7 +51,7 @@ def _serve(pipe: socket.socket, localizer: Localizer, stages: Timeline) -> None:
         send(pipe, _answer(task, uploads.read(offset, length), localizer))
 
 
-def _answer(task: Task, data: bytes, localizer: Localizer) -> Reply | Exception:
+def _answer(task: Task, data: memoryview, localizer: Localizer) -> Reply | Exception:
     try:
         return localize(task, data, localizer, localizer.infer)
     except RadiographRefused as refusal:
