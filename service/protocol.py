@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from service.answer_transport import AnswerTransport
 from service.impatience import ImpatientProtocol
 
 SINK = "cxr.sink"
@@ -172,7 +173,7 @@ class _Http(ImpatientProtocol):
         length = dict(self.headers).get(b"content-length", b"")
         self.left = int(length) if length.isdigit() else 0
         if self.scope["method"] != "HEAD":  # whose answers are nothing but a head
-            self.cycle.transport = _Answer(self.transport, self.cycle)  # type: ignore[assignment]
+            self.cycle.transport = AnswerTransport(self.transport, self.cycle)  # type: ignore[assignment]
         divert = partial(self._connection.divert, self.cycle)
         self.scope[DIVERT] = divert  # type: ignore[literal-required]
 
@@ -190,31 +191,3 @@ class _Http(ImpatientProtocol):
         """All of a diverted body has come. The parser still waits for it: a new one goes on."""
         self.parser = type(self.parser)(self)
         self.on_message_complete()
-
-
-class _Answer:
-    """A transport for one request, which writes its answer's head with what follows it.
-
-    Each write costs the way through TCP, and wakes who reads.
-    """
-
-    def __init__(self, transport: asyncio.Transport, cycle: RequestResponseCycle) -> None:
-        self._transport, self._cycle = transport, cycle
-        self._head: bytes | None = None
-        self.is_closing = transport.is_closing
-
-    def write(self, data: bytes) -> None:
-        """Write, but keep a head."""
-        if self._head is None and self._cycle.response_started:
-            self._head = data
-        elif self._head:
-            self._head, head = b"", self._head
-            self._transport.write(head + data)
-        else:
-            self._transport.write(data)
-
-    def close(self) -> None:
-        """Close the connection."""
-        if self._head:
-            self.write(b"")
-        self._transport.close()
