@@ -6,6 +6,7 @@ status and length: the load shares the machine with what it measures.
 
 import re
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,8 @@ from dataclasses import dataclass, field
 
 from benchmark.work import WARM_UP, Slice
 
-PATIENCE_SECONDS = 300.0
+PATIENCE = struct.pack("ll", 300, 0)
+"""Seconds and microseconds."""
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 CLOSES = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
@@ -60,8 +62,11 @@ class Caller:
         self._connection.close()
 
     def _connect(self) -> socket.socket:
-        connection = socket.create_connection(("127.0.0.1", self._port), PATIENCE_SECONDS)
+        connection = socket.create_connection(("127.0.0.1", self._port))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # The kernel's own limits: by Python's, every part that is sent or read is polled for.
+        for limit in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            connection.setsockopt(socket.SOL_SOCKET, limit, PATIENCE)
         return connection
 
     def _reconnect(self) -> None:

@@ -80,7 +80,13 @@ class Radiograph:
         )
 
     @classmethod
-    def read(cls, data: bytes, *, max_pixels: int = 50_000_000, policy: Policy = "refuse") -> Self:
+    def read(
+        cls,
+        data: bytes | memoryview,
+        *,
+        max_pixels: int = 50_000_000,
+        policy: Policy = "refuse",
+    ) -> Self:
         """Read a PNG, JPEG, JPEG 2000, TIFF, WebP or DICOM file, told apart by its first bytes.
 
         8-bit pictures keep their levels. Deeper pictures have no display window, so they are
@@ -90,7 +96,7 @@ class Radiograph:
         Its field is looked for: see `find_field`.
 
         Args:
-            data: the whole file.
+            data: the whole file; DICOM is read where it lies, without a copy of it all.
             max_pixels: the most pixels (width x height) that are decoded; asked of the header.
             policy: towards a file whose header says that it is no frontal chest radiograph.
 
@@ -108,7 +114,7 @@ class Radiograph:
         return replace(radiograph, exposed=field, doubts=(*radiograph.doubts, *doubts))
 
     @classmethod
-    def _decode(cls, data: bytes, max_pixels: int, policy: Policy) -> Self:
+    def _decode(cls, data: bytes | memoryview, max_pixels: int, policy: Policy) -> Self:
         if not data:
             raise RadiographRefused("empty", "The file is empty.")
         # First: a DICOM file's preamble may hold the header of a TIFF (PS3.10, 7.1).
@@ -122,6 +128,7 @@ class Radiograph:
                 shown.doubts,
                 pixel_shape=shown.pixel_shape,
             )
+        data = bytes(data)
         name = picture_format(data)
         if name is None:
             raise RadiographRefused(

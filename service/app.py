@@ -11,6 +11,7 @@ from service.access import Access, key_ring, rate_limit
 from service.docs_page import add_docs
 from service.documentation import describe_keys
 from service.engine import Engine
+from service.fast_path import FastPath
 from service.lifecycle import Lifecycle
 from service.observation import ObserveRequests
 from service.page_files import router as page
@@ -25,6 +26,12 @@ DESCRIPTION = (
     "Localizes thoracic diseases in chest radiographs: probabilities, heat maps and boxes. "
     "For research; not a medical device."
 )
+
+COMPRESSED_BYTES = 1024
+"""Answers of so many bytes are compressed for who asks for it, and longer ones."""
+
+COMPRESSION = 1
+"""At the lowest level an answer shrinks to less than half; higher ones gain little."""
 
 
 def create_app(settings: Settings | None = None, *, engine: Engine | None = None) -> FastAPI:
@@ -59,9 +66,9 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
         describe_keys(app)
     app.include_router(page)
     install_problem_handlers(app)
-    # At the lowest level an answer shrinks to less than half; higher ones gain little.
-    app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=1)
     # The last one added is the outermost: every answer has an id, every outcome is seen.
+    for layer in (GZipMiddleware, FastPath):
+        app.add_middleware(layer, minimum_size=COMPRESSED_BYTES, compresslevel=COMPRESSION)
     app.add_middleware(
         UploadLimit,
         max_bytes=settings.max_upload_bytes,

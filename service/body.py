@@ -31,13 +31,11 @@ async def read_upload(request: Request, upload: Upload, max_bytes: int) -> None:
 
 
 async def _read_body(stream: AsyncGenerator[bytes, None], scope: Scope, upload: Upload) -> None:
-    """The first part comes from the stream, all others where the server writes them itself."""
-    sink = _Counted(upload, scope["state"][ROOM])
+    """The server writes it; only what it cannot write comes from the stream."""
+    divert(scope, _Counted(upload, scope["state"][ROOM]))
     try:
         async for part in stream:
             upload.write(part)
-            # Not before: the server may have had this part already, and later ones follow it.
-            divert(scope, sink)
     finally:
         retain(scope)
 

@@ -1,10 +1,13 @@
 """Structured logs on stdout, with nothing of the patient in them."""
 
+import json
 import logging
 import sys
 import traceback
 import warnings
+from collections.abc import Callable, Mapping
 
+import orjson
 import structlog
 
 from service.settings import Settings
@@ -25,7 +28,7 @@ def configure_logs(settings: Settings) -> None:
         structlog.processors.format_exc_info,
     ]
     renderer: structlog.types.Processor = (
-        structlog.processors.JSONRenderer()
+        structlog.processors.JSONRenderer(_json)
         if settings.log_format == "json"
         else structlog.dev.ConsoleRenderer()
     )
@@ -41,6 +44,13 @@ def configure_logs(settings: Settings) -> None:
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("uvicorn").setLevel(settings.log_level.upper())
+
+
+def _json(event: Mapping[str, object], default: Callable[[object], object]) -> str:
+    try:
+        return orjson.dumps(event, default=default).decode()
+    except TypeError:  # Half a character, as a path may hold, is none to orjson.
+        return json.dumps(event, default=default)
 
 
 def _formatter(

@@ -2,10 +2,11 @@
 
 from itertools import pairwise
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info
 from prometheus_client.process_collector import ProcessCollector
 
 from localization import Manifest
+from service.durations import Durations
 from service.probabilities import Probabilities
 from service.resources import Resources
 from service.task import Reply
@@ -15,23 +16,16 @@ OUTCOMES = ("answered", "refused", "denied", "turned_away", "failed", "abandoned
 
 RELOADS = ("loaded", "refused")
 
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.045, 0.06, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0)
-
 
 class Metrics:
     """The metrics of one app, in a registry of its own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        stages = Histogram(
-            "cxr_stage_seconds",
-            "Seconds that a stage of POST /localize took; total runs from the last byte of the "
-            "request to the answer's being ready.",
-            ["stage"],
-            buckets=SECONDS,
-            registry=self.registry,
-        )
-        self.requests = Counter(
+        durations = Durations(STAGES)
+        self.registry.register(durations)
+        self.stages = durations.stages
+        requests = Counter(
             "cxr_requests", "POST /localize by outcome.", ["outcome"], registry=self.registry
         )
         self.refusals = Counter(
@@ -75,9 +69,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self.registry.register(Resources())
         # Every known series exists from the start: a rate needs its zero.
-        self.stages = {stage: stages.labels(stage) for stage in STAGES}
-        for outcome in OUTCOMES:
-            self.requests.labels(outcome)
+        self.outcomes = {outcome: requests.labels(outcome) for outcome in OUTCOMES}
         for outcome in RELOADS:
             self.reloads.labels(outcome)
 

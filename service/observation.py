@@ -48,7 +48,7 @@ class ObserveRequests:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
-        elif _is_localize(scope):
+        elif is_localize(scope):
             with self.metrics.in_flight.track_inprogress():
                 await self._observe(scope, receive, send)
         else:
@@ -58,7 +58,7 @@ class ObserveRequests:
         started = time.perf_counter()
         status: int | None = None
         span = None
-        if self.tracer is not None and _is_localize(scope):
+        if self.tracer is not None and is_localize(scope):
             span = self.tracer.begin(scope)
         ids = _ids(_caller_trace_id(scope) if span is None else span.trace_id)
 
@@ -88,8 +88,8 @@ class ObserveRequests:
 
     def _count(self, scope: Scope, status: int | None) -> None:
         problem = scope.get("state", {}).get("problem")
-        if _is_localize(scope):
-            self.metrics.requests.labels(_outcome(status)).inc()
+        if is_localize(scope):
+            self.metrics.outcomes[_outcome(status)].inc()
             if problem is not None:
                 self.metrics.refusals.labels(problem).inc()
 
@@ -135,7 +135,8 @@ def _caller_trace_id(scope: Scope) -> str | None:
     return match and match[1]
 
 
-def _is_localize(scope: Scope) -> bool:
+def is_localize(scope: Scope) -> bool:
+    """Whether a request is one that the service is there for."""
     return bool(scope["path"] == LOCALIZE and scope["method"] == "POST")
 
 

@@ -1,6 +1,6 @@
 """Errors as RFC 9457 ``application/problem+json``, each kind with a ``type`` that stays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -118,9 +118,24 @@ async def _http_error(request: Request, error: Exception) -> Response:
     )
 
 
+_HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    Refused: _refused,
+    RadiographRefused: _radiograph_refused,
+    RequestValidationError: _invalid_parameters,
+    HTTPException: _http_error,
+}
+
+EXPECTED: tuple[type[Exception], ...] = tuple(_HANDLERS)
+"""The errors that are answered as problems."""
+
+
+async def answer_to(error: Exception, request: Request) -> Response:
+    """Return the problem that an expected error is."""
+    handler = next(_HANDLERS[kind] for kind in EXPECTED if isinstance(error, kind))
+    return await handler(request, error)
+
+
 def install_problem_handlers(app: FastAPI) -> None:
     """Make ``app`` answer every error that it expects as a problem."""
-    app.add_exception_handler(Refused, _refused)
-    app.add_exception_handler(RadiographRefused, _radiograph_refused)
-    app.add_exception_handler(RequestValidationError, _invalid_parameters)
-    app.add_exception_handler(HTTPException, _http_error)
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)

@@ -14,10 +14,10 @@ import structlog
 from localization import BundleRefused, Compute, ModelBundle
 from localization.session import choose_precision
 from service.engine import EngineClosed, Model, WorkFailed
-from service.messages import receive, receive_soon, send_with_file
+from service.messages import Inbox, receive, send_soon
 from service.settings import Settings
 from service.task import STAGES, Reply, Task
-from service.timeline import SharedTimeline, Timeline
+from service.timeline import SharedTimeline
 from service.uploads import Upload
 from service.worker import work
 
@@ -93,6 +93,7 @@ class ProcessEngine:
 
     async def _replace(self, worker: "_Worker", error: Exception) -> "_Worker":
         stuck = isinstance(error, TimeoutError)
+        worker.hang_up()
         exit_code = await asyncio.to_thread(worker.end, kill=stuck)
         log.error("worker stuck" if stuck else "worker died", exit_code=exit_code)
         return await asyncio.to_thread(self._load_another)
@@ -111,6 +112,7 @@ class ProcessEngine:
         # Who waits for a worker has come before, and gets one before.
         workers = [await self._idle.get() for _ in range(self._settings.worker_count)]
         for worker in workers:
+            worker.hang_up()
             await asyncio.to_thread(worker.end)
 
 
@@ -130,6 +132,8 @@ class _Worker:
     def __init__(self, settings: Settings, bundle: ModelBundle) -> None:
         # What is not done when the deadline is over, no one waits for.
         self._seconds = settings.deadline_seconds
+        self._file: int | None = None
+        self._inbox: Inbox | None = None
         self._pipe, theirs = socket.socketpair()
         with theirs:
             self._process: BaseProcess = processes.Process(
@@ -160,20 +164,37 @@ class _Worker:
         """Raises `_Gone` where the process was dead before, `EOFError` or `OSError` where it died
         of the task, or is stuck at it."""
         self._stages.clear()
-        bare = replace(task, timeline=Timeline())
+        self._inbox = self._inbox or Inbox(self._pipe)
+        reply: asyncio.Future[Reply | Exception] = self._inbox.next()
+        # Bare values: pickle is several times as long at objects.
+        choices, place = tuple(task.choices), (upload.offset, upload.length)
+        message = (choices, task.request_id, task.max_pixels, task.policy, task.alone, *place)
         try:
-            await send_with_file(self._pipe, (bare, upload.offset, upload.length), upload.file)
+            await send_soon(self._pipe, message, self._file_to_send(upload))
         except OSError as error:  # Closed, where a new one could not be had before.
             raise _Gone from error
-        reply: Reply | Exception
+        give_up = asyncio.get_running_loop().call_later(self._seconds, _give_up, reply)
         try:
             with task.timeline.following(self._stages):
-                async with asyncio.timeout(self._seconds):
-                    reply = await receive_soon(self._pipe)
+                return await reply
         except BaseException:
-            self._pipe.close()  # What it may still say would answer another task.
+            self.hang_up()  # What it may still say would answer another task.
             raise
-        return reply
+        finally:
+            give_up.cancel()
+
+    def _file_to_send(self, upload: Upload) -> int | None:
+        """The file of the uploads, where the worker does not have it yet: one holds them all."""
+        if upload.file == self._file:
+            return None
+        self._file = upload.file
+        return self._file
+
+    def hang_up(self) -> None:
+        """Let it hear no more, and be heard no more; from the event loop."""
+        if self._inbox is not None:
+            self._inbox.close()
+        self._pipe.close()
 
     def end(self, *, kill: bool = False) -> int | None:
         """Let it end; its exit status."""
@@ -184,3 +205,8 @@ class _Worker:
             self._process.kill()
         self._process.join()
         return self._process.exitcode
+
+
+def _give_up(reply: "asyncio.Future[Reply | Exception]") -> None:
+    if not reply.done():
+        reply.set_exception(TimeoutError())

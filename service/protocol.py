@@ -1,13 +1,14 @@
-"""uvicorn's HTTP, but that the server can write a long body where it is wanted."""
+"""uvicorn's HTTP, but that the server can write a body where it is wanted."""
 
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from service.answer_transport import AnswerTransport
 from service.impatience import ImpatientProtocol
 
 SINK = "cxr.sink"
@@ -20,7 +21,10 @@ From then on the messages of `receive` hold no bytes. They come with the last by
 as the sink does not want; what comes when there is no sink any more is thrown away.
 """
 
-WASTE_BYTES = 64 * 1024
+HEAD_BYTES = 64 * 1024
+"""Of a head, and what follows it, so much is received at a time."""
+
+END_OF_HEAD = b"\r\n\r\n"
 
 
 class Sink(Protocol):
@@ -46,76 +50,144 @@ def retain(scope: Scope) -> None:
     scope.pop(SINK, None)
 
 
-class DivertingProtocol(ImpatientProtocol):
-    """Leaves the parser out where it has nothing to say: in the middle of a body of known length.
+class DivertingProtocol(asyncio.BufferedProtocol):
+    """Leaves the parser out where it has nothing to say: in a body of known length.
 
     Through parser and `receive` every part is copied five times, and wakes the request's task.
+    What came with a head waits for that task to begin, which says where it belongs.
     """
 
-    _left = 0
-    """Bytes that the parser has not seen of the body; 0 also where its length is not known."""
+    _received = memoryview(bytearray(HEAD_BYTES))
+    """Of any connection, until it is asked for the next: one at a time is read."""
 
-    def on_headers_complete(self) -> None:
-        """Of the parser: a request begins, its body follows."""
-        super().on_headers_complete()
-        length = dict(self.headers).get(b"content-length", b"")
-        self._left = int(length) if length.isdigit() else 0
-        self.scope[DIVERT] = partial(self._divert, self.cycle)  # type: ignore[literal-required]
-
-    def on_body(self, body: bytes) -> None:
-        """Of the parser: a part of the body has come."""
-        self._left -= len(body)
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        """Of the parser: all of the body has come."""
+    def __init__(self, **of_server: Any) -> None:
+        self._http = _Http(self, **of_server)
         self._left = 0
-        super().on_message_complete()
+        """Bytes of a diverted body that are still to come."""
+        self._held = b""
+        """What came behind a head."""
+        self.connection_made = self._http.connection_made  # type: ignore[assignment, method-assign]
+        self.eof_received = self._http.eof_received  # type: ignore[method-assign]
+        self.pause_writing = self._http.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = self._http.resume_writing  # type: ignore[method-assign]
 
-    def _divert(self, cycle: RequestResponseCycle) -> None:
-        # Another request may have begun behind the one that asks, whose body has come then.
-        if cycle is self.cycle and self._left > 0:
-            self._change_to(_Rest(self, self._left))
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Of the event loop: the connection is closed."""
+        self._held = b""
+        self._http.connection_lost(exc)
 
-    def end_body(self) -> None:
-        """All of a diverted body has come. The parser still waits for it: a new one goes on."""
-        self.parser = type(self.parser)(self)
-        self._change_to(self)
-        self.on_message_complete()
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the transport shall write."""
+        if self._left and (sink := self._sink) is not None:
+            return sink.memory()[: self._left]
+        return self._received[: self._left or HEAD_BYTES]
 
-    def _change_to(self, protocol: asyncio.BaseProtocol) -> None:
-        # uvloop asks a transport's protocol how to read only when it begins to.
-        self.flow.pause_reading()
-        self.transport.set_protocol(protocol)
-        self.flow.resume_reading()
-
-
-class _Rest(asyncio.BufferedProtocol):
-    """In the place of the HTTP protocol until the rest of a body has come."""
-
-    def __init__(self, http: DivertingProtocol, left: int) -> None:
-        self._http = http
-        self._left = left
-        self._waste = memoryview(b"")
-        self.connection_lost = http.connection_lost  # type: ignore[method-assign]
-        self.pause_writing = http.pause_writing  # type: ignore[method-assign]
-        self.resume_writing = http.resume_writing  # type: ignore[method-assign]
+    def buffer_updated(self, nbytes: int) -> None:
+        """It has written."""
+        if not self._left:
+            self._parse(bytes(self._received[:nbytes]))
+            return
+        self._left -= nbytes
+        if (sink := self._sink) is None or not sink.filled(nbytes):
+            self._http.cycle.message_event.set()
+        if not self._left:
+            self._http.end_body()
 
     @property
     def _sink(self) -> Sink | None:
         return self._http.cycle.scope.get(SINK)  # type: ignore[return-value]
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the transport shall write."""
-        if self._sink is not None:
-            return self._sink.memory()[: self._left]
-        self._waste = self._waste or memoryview(bytearray(WASTE_BYTES))
-        return self._waste[: self._left]
+    def _parse(self, data: bytes) -> None:
+        if self._held:
+            self._held += data
+            return
+        end = data.find(END_OF_HEAD) + len(END_OF_HEAD) if self._http.is_free else len(data)
+        if not len(END_OF_HEAD) <= end < len(data):
+            self._http.data_received(data)
+            return
+        self._http.data_received(data[:end])
+        if self._http.is_new:
+            self._hold(data[end:])
+        elif not self._http.transport.is_closing():
+            self._http.data_received(data[end:])
 
-    def buffer_updated(self, nbytes: int) -> None:
-        """It has written."""
-        self._left -= nbytes
-        if self._sink is None or not self._sink.filled(nbytes):
-            self._http.cycle.message_event.set()
-        if not self._left:
-            self._http.end_body()
+    def _hold(self, data: bytes) -> None:
+        """Keep the beginning of a body until the request's task has had its first turn."""
+        self._held = data
+        if len(data) < self._http.left:
+            self._http.flow.pause_reading()
+        self._http.loop.call_soon(self._release)
+
+    def _release(self) -> None:
+        """Have it parsed, where it was not diverted."""
+        held, self._held = self._held, b""
+        if held:
+            self._http.flow.resume_reading()
+            self._http.data_received(held)
+
+    def divert(self, cycle: RequestResponseCycle) -> None:
+        """Have a request's sink filled by what has come of its body, and by what will come."""
+        # Another request may have begun behind the one that asks, whose body has come then.
+        if cycle is not self._http.cycle or self._http.left <= 0:
+            return
+        parsed, cycle.body = cycle.body, bytearray()
+        held, self._held = self._held, b""
+        self._left = len(parsed) + self._http.left
+        behind = held[self._http.left :]
+        self._fill(parsed)
+        self._fill(held[: self._http.left])
+        if self._left:
+            self._http.flow.resume_reading()
+        if behind:
+            self._parse(behind)
+
+    def _fill(self, data: bytes | bytearray) -> None:
+        if data:
+            self.get_buffer(len(data))[: len(data)] = data
+            self.buffer_updated(len(data))
+
+
+class _Http(ImpatientProtocol):
+    """The parser's side of a connection."""
+
+    left = 0
+    """Bytes that the parser has not seen of the body; 0 also where its length is not known."""
+
+    def __init__(self, connection: DivertingProtocol, **of_server: Any) -> None:
+        super().__init__(**of_server)
+        self._connection = connection
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the next head is that of a request which would be served at once."""
+        return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def is_new(self) -> bool:
+        """Whether a request is served of whose body of known length nothing was parsed yet."""
+        return self.left > 0 and not self.pipeline and not self.cycle.response_complete
+
+    def on_headers_complete(self) -> None:
+        """Of the parser: a request begins, its body follows."""
+        super().on_headers_complete()
+        length = dict(self.headers).get(b"content-length", b"")
+        self.left = int(length) if length.isdigit() else 0
+        if self.scope["method"] != "HEAD":  # whose answers are nothing but a head
+            self.cycle.transport = AnswerTransport(self.transport, self.cycle)  # type: ignore[assignment]
+        divert = partial(self._connection.divert, self.cycle)
+        self.scope[DIVERT] = divert  # type: ignore[literal-required]
+
+    def on_body(self, body: bytes) -> None:
+        """Of the parser: a part of the body has come."""
+        self.left -= len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Of the parser: all of the body has come."""
+        self.left = 0
+        super().on_message_complete()
+
+    def end_body(self) -> None:
+        """All of a diverted body has come. The parser still waits for it: a new one goes on."""
+        self.parser = type(self.parser)(self)
+        self.on_message_complete()

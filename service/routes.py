@@ -1,6 +1,6 @@
 """The service's paths: localize a radiograph, probes, metrics, the model's metadata."""
 
-from dataclasses import replace
+import time
 from typing import Annotated, Literal
 
 from asgi_correlation_id import correlation_id
@@ -11,12 +11,12 @@ from localization import DISEASES
 from service import schemas
 from service.admission import BUSY
 from service.body import read_upload
-from service.direct_route import DirectRoute
 from service.documentation import UPLOAD, problems
 from service.lifecycle import Lifecycle, Phase
 from service.metrics_port import exposition
 from service.problems import Refused
 from service.task import Choices, Reply, Task
+from service.timeline import Timeline
 from service.uploads import Upload
 
 router = APIRouter()
@@ -80,7 +80,7 @@ async def localize(
 
 
 def add_localize(app: FastAPI) -> None:
-    """Serve `localize`."""
+    """Document `localize`, and have other methods refused; see `service.fast_path.FastPath`."""
     app.router.add_api_route(
         "/localize",
         localize,
@@ -89,7 +89,6 @@ def add_localize(app: FastAPI) -> None:
         responses=REFUSALS,
         openapi_extra=UPLOAD,
         tags=["localization"],
-        route_class_override=DirectRoute,
     )
 
 
@@ -97,26 +96,32 @@ async def _localized(
     request: Request, lifecycle: Lifecycle, upload: Upload, parameters: schemas.LocalizeParameters
 ) -> Reply:
     """Wait for a worker and its reply."""
-    task = Task(
-        Choices(**dict(parameters)),
-        correlation_id.get() or "",
-        lifecycle.settings.max_pixels,
-        lifecycle.settings.gate,
-    )
-    request.state.timeline = task.timeline
+    timeline = Timeline()
+    request.state.timeline = timeline
     request.state.radiograph = {
         "bytes": upload.length,
         "model_version": lifecycle.engine.model.manifest.version,
     }
 
     async def work(alone: bool) -> Reply:
-        task.timeline.end("queue")
+        timeline.end("queue")
+        task = Task(
+            Choices(**dict(parameters)),
+            correlation_id.get() or "",
+            lifecycle.settings.max_pixels,
+            lifecycle.settings.gate,
+            alone,
+            timeline,
+        )
         with upload:  # Also where the client has gone meanwhile.
-            return await lifecycle.localize(replace(task, alone=alone), upload)
+            return await lifecycle.localize(task, upload)
 
-    with lifecycle.metrics.stages["total"].time():
-        task.timeline.begin("queue")
+    begun = time.perf_counter()
+    timeline.begin("queue")
+    try:
         return await lifecycle.admission.run(work, _hung_up(request))
+    finally:
+        lifecycle.metrics.stages["total"].observe(time.perf_counter() - begun)
 
 
 @router.get("/model", tags=["localization"])

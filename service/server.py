@@ -54,7 +54,7 @@ def serve(settings: Settings) -> None:
         app,
         host=settings.host,
         port=settings.port,
-        http=DivertingProtocol,
+        http=DivertingProtocol,  # type: ignore[arg-type]  # a buffered one does as well
         lifespan="on",
         ws="none",
         log_config=None,

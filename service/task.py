@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import orjson
@@ -24,8 +24,7 @@ STAGES = ("decode", "inference", "boxes", "encode")
 """Of the work on one radiograph, in their order."""
 
 
-@dataclass(frozen=True)
-class Choices:
+class Choices(NamedTuple):
     """What the client asked to have in the answer."""
 
     heatmaps: Literal["png", "values", "none"]
@@ -73,7 +72,7 @@ class Infer(Protocol):
     def __call__(self, inputs: NDArray[np.uint8], *, alone: bool) -> Outputs: ...
 
 
-def localize(task: Task, data: bytes, localizer: Localizer, infer: Infer) -> Reply:
+def localize(task: Task, data: bytes | memoryview, localizer: Localizer, infer: Infer) -> Reply:
     """Do the work, and note its stages in the task's timeline.
 
     Args:

@@ -24,15 +24,12 @@ class Timeline:
 
     def begin(self, stage: str) -> None:
         """Note that a stage begins now."""
-        self._note(stage, time.perf_counter(), None)
+        self._stages[stage] = (time.perf_counter(), None)
 
     def end(self, stage: str) -> None:
         """Note that a stage that has begun ends now."""
-        began, _ = self.noted()[stage]
-        self._note(stage, began, time.perf_counter())
-
-    def _note(self, stage: str, began: float, ended: float | None) -> None:
-        self._stages[stage] = (began, ended)
+        began, _ = self._stages[stage]
+        self._stages[stage] = (began, time.perf_counter())
 
     def noted(self) -> Stages:
         """A copy of what has been noted, here or in the timeline that this one follows."""
@@ -83,7 +80,7 @@ class SharedTimeline(Timeline):
 
     def __init__(self, memory: mmap, names: Sequence[str]) -> None:
         super().__init__()
-        self._names = tuple(names)
+        self._places = {name: 2 * place for place, name in enumerate(names)}
         # Two numbers for each stage, begin and end; 0 is none.
         self._times = memoryview(memory).cast("d")
 
@@ -110,13 +107,18 @@ class SharedTimeline(Timeline):
         for place in range(len(self._times)):
             self._times[place] = 0.0
 
-    def _note(self, stage: str, began: float, ended: float | None) -> None:
-        place = 2 * self._names.index(stage)
-        self._times[place + 1] = ended or 0.0
-        self._times[place] = began
+    def begin(self, stage: str) -> None:
+        """Note that a stage begins now."""
+        place = self._places[stage]
+        self._times[place + 1] = 0.0
+        self._times[place] = time.perf_counter()
+
+    def end(self, stage: str) -> None:
+        """Note that a stage that has begun ends now."""
+        self._times[self._places[stage] + 1] = time.perf_counter()
 
     def noted(self) -> Stages:
         """A copy of what has been noted, by whichever process."""
         times = self._times.tolist()
-        pairs = zip(self._names, times[::2], times[1::2], strict=True)
+        pairs = zip(self._places, times[::2], times[1::2], strict=True)
         return {name: (began, ended or None) for name, began, ended in pairs if began}

@@ -99,6 +99,8 @@ class Room:
 
         async def receive_counted() -> Message:
             nonlocal end
+            if end is None:
+                return await receive()
             try:
                 async with asyncio.timeout_at(end):
                     message = await receive()
@@ -109,7 +111,7 @@ class Room:
                     unfinished=True,
                 ) from None
             if not message.get("more_body", False):
-                end = None  # From here on, nothing but a hang-up can come.
+                end = None  # After it, nothing but a hang-up can come.
             count = len(message.get("body", b""))
             self.require(count + self._lacking, unfinished=end is not None)
             self.take(count)

@@ -9,14 +9,31 @@ KEPT_BYTES = 64 * 1024**2
 """Memory that uploads which are done may keep for the next ones; more is given back."""
 
 
-def read(file: int, offset: int, length: int) -> bytes:
-    """Read an upload, in any process."""
-    if not length:
-        return b""
-    # Mapping all pages at once and copying them takes half the time of reading them as a file's.
-    flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
-    with mmap.mmap(file, length, flags=flags, prot=mmap.PROT_READ, offset=offset) as memory:
-        return memory[:]
+class Reader:
+    """Reads uploads, in any process.
+
+    What it has mapped once stays mapped: to map a file's pages anew takes longer than to copy them.
+
+    Args:
+        file: that of the `Uploads`, which is the caller's to close.
+    """
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._mapped: dict[int, mmap.mmap] = {}
+        """By offset, each as long as the longest that was read there."""
+
+    def read(self, offset: int, length: int) -> memoryview:
+        """An upload, where it lies: to be read while it is one."""
+        if not length:
+            return memoryview(b"")
+        memory = self._mapped.get(offset)
+        if memory is None or len(memory) < length:
+            # All pages at once, which takes half the time of one after another.
+            flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
+            memory = mmap.mmap(self._file, length, flags=flags, prot=mmap.PROT_READ, offset=offset)
+            self._mapped[offset] = memory
+        return memoryview(memory)[:length]
 
 
 class Uploads:
@@ -66,7 +83,7 @@ class Uploads:
 class Upload:
     """One upload. It is needed until no `with` block is within it any more.
 
-    Its bytes are those of ``file`` from ``offset`` on; see `read`.
+    Its bytes are those of ``file`` from ``offset`` on; see `Reader`.
     """
 
     def __init__(self, uploads: Uploads, offset: int, memory: mmap.mmap) -> None:

@@ -1,10 +1,8 @@
 """A worker process: it holds the model, and localizes one radiograph at a time."""
 
 import contextlib
-import os
 import signal
 import socket
-from dataclasses import replace
 
 import cv2
 
@@ -14,9 +12,9 @@ from service.logs import configure_logs, where
 from service.memory import keep_freed_memory
 from service.messages import receive_with_file, send
 from service.settings import Settings
-from service.task import STAGES, Reply, Task, localize
-from service.timeline import SharedTimeline
-from service.uploads import read
+from service.task import STAGES, Choices, Reply, Task, localize
+from service.timeline import SharedTimeline, Timeline
+from service.uploads import Reader
 
 
 def work(pipe: socket.socket, settings: Settings, bundle: ModelBundle) -> None:
@@ -39,15 +37,21 @@ def work(pipe: socket.socket, settings: Settings, bundle: ModelBundle) -> None:
             send(pipe, error)
             return
         send(pipe, (localizer.provider, localizer.precision))
-        while True:
-            (task, offset, length), uploads = receive_with_file(pipe)
-            data = read(uploads, offset, length)
-            os.close(uploads)
-            send(pipe, _answer(replace(task, timeline=stages), data, localizer))
-            del data  # Else its memory could not be the next one's.
+        _serve(pipe, localizer, stages)
 
 
-def _answer(task: Task, data: bytes, localizer: Localizer) -> Reply | Exception:
+def _serve(pipe: socket.socket, localizer: Localizer, stages: Timeline) -> None:
+    """Answer one task after another. Raises `EOFError` or `OSError` once there is no other end."""
+    while True:
+        message, file = receive_with_file(pipe)
+        choices, request_id, max_pixels, policy, alone, offset, length = message
+        if file is not None:
+            uploads = Reader(file)
+        task = Task(Choices(*choices), request_id, max_pixels, policy, alone, stages)
+        send(pipe, _answer(task, uploads.read(offset, length), localizer))
+
+
+def _answer(task: Task, data: memoryview, localizer: Localizer) -> Reply | Exception:
     try:
         return localize(task, data, localizer, localizer.infer)
     except RadiographRefused as refusal:

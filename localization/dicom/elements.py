@@ -1,8 +1,8 @@
 """Elements asked for with patience: what is absent, empty or not of its type is no error here."""
 
 import math
-from io import BytesIO
-from typing import Any
+from io import SEEK_CUR, SEEK_END, SEEK_SET
+from typing import Any, BinaryIO, cast
 
 from pydicom import Dataset
 from pydicom.charset import default_encoding
@@ -19,22 +19,43 @@ MOST_READS = 200_000
 """Of a file or of a sequence: two or three for each element, sequences' own among them."""
 
 
-class BoundedBytes(BytesIO):
+class BoundedBytes:
     """Bytes to parse, until it is clear that they have far more elements than a radiograph.
 
     A file of zeros behind a header is millions of empty elements, of a few microseconds each.
+    It reads where the bytes lie, as `BytesIO` does of `bytes` alone.
     """
 
-    def __init__(self, data: bytes) -> None:
-        super().__init__(data)
-        self._reads = 0
+    def __init__(self, data: bytes | memoryview) -> None:
+        self._data = memoryview(data)
+        self._place = self._reads = 0
 
-    def read(self, size: int | None = -1, /) -> bytes:
+    def read(self, size: int = -1, /) -> bytes:
         """Read as from any file; raises ValueError at the read that is one too many."""
         self._reads += 1
         if self._reads > MOST_READS:
             raise ValueError("too many elements")
-        return super().read(size)
+        end = len(self._data) if size < 0 else self._place + size
+        part = self._data[self._place : end].tobytes()
+        self._place += len(part)
+        return part
+
+    @property
+    def file(self) -> BinaryIO:
+        """Itself, as pydicom declares it: it asks for no more of a file than there is here."""
+        return cast(BinaryIO, self)
+
+    def tell(self) -> int:
+        """The place of the next byte."""
+        return self._place
+
+    def seek(self, offset: int, whence: int = SEEK_SET, /) -> int:
+        """Go to a place, as in any file; raises ValueError for one before the first byte."""
+        place = offset + {SEEK_SET: 0, SEEK_CUR: self._place, SEEK_END: len(self._data)}[whence]
+        if place < 0:
+            raise ValueError("before the first byte")
+        self._place = place
+        return place
 
 
 def require_short(dataset: Dataset, keyword: str) -> None:
@@ -113,7 +134,7 @@ def _sequence(dataset: Dataset, keyword: str) -> Any:
     if raw is None or not raw.value or len(raw.value) <= LONGEST:
         return dataset.get(keyword) or []
     return read_sequence(
-        BoundedBytes(raw.value),
+        BoundedBytes(raw.value).file,
         raw.is_implicit_VR,
         raw.is_little_endian,
         len(raw.value),

@@ -2,7 +2,7 @@
 
 import zlib
 from io import BytesIO
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydicom import Dataset
 from pydicom.dataset import FileDataset
@@ -50,20 +50,20 @@ HEADER_START = 2**16
 """Bytes in which the first elements of such a file must lie."""
 
 
-def looks_like_dicom(data: bytes) -> bool:
+def looks_like_dicom(data: bytes | memoryview) -> bool:
     """Whether bytes are a DICOM file: by its prefix, or, without preamble, by its first elements.
 
     Without the prefix, the bytes must be readable as elements up to a SOP Class UID of DICOM's
     own. Random bytes are not.
     """
-    if data[128:132] == b"DICM" or data.startswith(b"DICM"):
+    if data[128:132] == b"DICM" or data[:4] == b"DICM":
         return True
     start = BytesIO(data[:HEADER_START])
     try:
         with pydicom_silenced():
-            if data.startswith(META_GROUP):
+            if data[:2] == META_GROUP:
                 sop_class = _meta_header(start).get("MediaStorageSOPClassUID")
-            elif data.startswith(FIRST_GROUPS):
+            elif data[:2] in FIRST_GROUPS:
                 sop_class = _first_elements(start).get("SOPClassUID")
             else:
                 return False
@@ -72,7 +72,7 @@ def looks_like_dicom(data: bytes) -> bool:
     return str(sop_class).startswith(STORAGE_CLASSES)
 
 
-def parse(data: bytes, max_pixels: int) -> FileDataset:
+def parse(data: bytes | memoryview, max_pixels: int) -> FileDataset:
     """Parse the elements of a file; refuses one that has no pixel data, or not all of it.
 
     Args:
@@ -88,7 +88,7 @@ def parse(data: bytes, max_pixels: int) -> FileDataset:
         RadiographRefused: `no-pixels`, `truncated` or `too-many-pixels`.
         ValueError: it has more or longer elements than a radiograph.
     """
-    if data.startswith(b"DICM"):
+    if data[:4] == b"DICM":
         data = PREAMBLE + data
     _check_inflated_size(data, max_pixels)
     began = False
@@ -100,7 +100,7 @@ def parse(data: bytes, max_pixels: int) -> FileDataset:
 
     # What pydicom.dcmread does, plus a look at each element of the top level: of an element that
     # the file's end cuts off, pydicom says nothing and leaves it out or short.
-    dataset = read_partial(BoundedBytes(data), stop_when=watch, force=True)
+    dataset = read_partial(BoundedBytes(data).file, stop_when=watch, force=True)
     for keyword in PIXEL_DESCRIPTION:
         require_short(dataset, keyword)
     element = dataset.get_item(PIXEL_DATA)
@@ -141,9 +141,9 @@ def _name_transfer_syntax(dataset: FileDataset, pixel_data: Any) -> None:
     dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else native
 
 
-def _check_inflated_size(data: bytes, max_pixels: int) -> None:
+def _check_inflated_size(data: bytes | memoryview, max_pixels: int) -> None:
     """Refuse a deflated file that grows beyond any radiograph; pydicom would inflate it all."""
-    file = BoundedBytes(data)
+    file = BoundedBytes(data).file
     file.seek(132 if data[128:132] == b"DICM" else 0)
     syntax = _meta_header(file).get("TransferSyntaxUID")
     if syntax is None or UID(syntax) != DeflatedExplicitVRLittleEndian:
@@ -161,7 +161,7 @@ def _check_inflated_size(data: bytes, max_pixels: int) -> None:
         raise truncated()
 
 
-def _meta_header(file: BytesIO) -> Dataset:
+def _meta_header(file: BinaryIO) -> Dataset:
     """The meta header that starts where the file stands, which then stands behind it."""
     start = file.tell()
     meta = _meta_elements(file, implicit=False)
@@ -176,7 +176,7 @@ def _meta_header(file: BytesIO) -> Dataset:
     return meta
 
 
-def _meta_elements(file: BytesIO, implicit: bool) -> Dataset:
+def _meta_elements(file: BinaryIO, implicit: bool) -> Dataset:
     return read_dataset(
         file,
         is_implicit_VR=implicit,

@@ -28,7 +28,7 @@ class Display(NamedTuple):
     """Width by height of a pixel."""
 
 
-def read_dicom(data: bytes, max_pixels: int, policy: Policy = "refuse") -> Display:
+def read_dicom(data: bytes | memoryview, max_pixels: int, policy: Policy = "refuse") -> Display:
     """Read a DICOM radiograph of one gray frame and display it.
 
     The header is asked for everything that it can answer before a pixel is decoded.

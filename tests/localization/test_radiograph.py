@@ -68,6 +68,13 @@ def test_an_8_bit_png_keeps_its_levels(data: bytes) -> None:
     np.testing.assert_array_equal(radiograph.pixels, picture())
 
 
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "TIFF", "WEBP", "JPEG2000"])
+def test_a_picture_in_shared_memory_is_read_as_its_bytes_are(file_format: str) -> None:
+    data = encode(picture(), file_format)
+    shown = Radiograph.read(memoryview(bytearray(data))).pixels
+    np.testing.assert_array_equal(shown, Radiograph.read(data).pixels)
+
+
 def test_a_1_bit_png_is_black_and_white() -> None:
     bright = picture() > 127
     pixels = Radiograph.read(encode(Image.fromarray(bright))).pixels

@@ -72,6 +72,17 @@ def test_a_connection_without_a_whole_head_is_closed(
     wait_until(lambda: not server.server_state.connections)
 
 
+def test_head_and_body_of_an_answer_come_together(connection: socket.socket) -> None:
+    for _ in range(3):
+        connection.sendall(REQUEST)
+        assert connection.recv(1024).endswith(b"\r\n\r\nok")
+
+
+def test_an_answer_without_a_body_is_not_held_back(connection: socket.socket) -> None:
+    connection.sendall(REQUEST.replace(b"GET", b"HEAD"))
+    assert connection.recv(1024).endswith(b"\r\n\r\n")
+
+
 def test_who_sends_byte_by_byte_is_given_no_more_time(connection: socket.socket) -> None:
     connection.sendall(b"GET /")
     connection.setblocking(False)

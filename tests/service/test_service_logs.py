@@ -1,8 +1,12 @@
 """One line per request, and nothing of the patient."""
 
+import io
+import json
 import logging
 import re
+import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -133,6 +137,30 @@ def test_probes_are_logged_at_debug(client: TestClient) -> None:
     with capture_logs() as lines:
         client.get("/healthz")
     assert [line["log_level"] for line in lines] == ["debug"]
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """What goes to the logs as a service has them; afterwards they are as they were."""
+    for name in (None, "service", "uvicorn", "pydicom", "PIL"):
+        logger = logging.getLogger(name)
+        monkeypatch.setattr(logger, "handlers", list(logger.handlers))
+        monkeypatch.setattr(logger, "level", logger.level)
+        monkeypatch.setattr(logger, "propagate", logger.propagate)
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", written)
+    with warnings.catch_warnings():
+        configure_logs(Settings())
+        yield written
+    structlog.reset_defaults()
+
+
+def test_a_line_holds_whatever_a_path_does(logged: io.StringIO) -> None:
+    reasons = ["/mod\u00e8le", "/half a character: \udcff"]
+    for reason in reasons:
+        structlog.get_logger("service").error("reload refused", reason=reason, path=Path("/"))
+    lines = [json.loads(line) for line in logged.getvalue().splitlines()]
+    assert [line["reason"] for line in lines] == reasons
 
 
 def test_what_libraries_say_of_a_file_reaches_no_log(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.uploads import KEPT_BYTES, Uploads, read
+from service.uploads import KEPT_BYTES, Reader, Uploads
 
 
 @pytest.fixture
@@ -24,8 +24,9 @@ def test_uploads_of_a_time_lie_apart_where_any_process_reads_them(uploads: Uploa
     with uploads.open() as first, uploads.open() as second:
         for upload, letter in ((first, b"a"), (second, b"b"), (first, b"c")):
             upload.write(letter * 100_000)
+        reader = Reader(uploads.file)
         for upload in (first, second):
-            assert read(upload.file, upload.offset, upload.length) == upload.read()
+            assert reader.read(upload.offset, upload.length) == upload.read()
         assert first.read() == b"a" * 100_000 + b"c" * 100_000
         assert second.read() == b"b" * 100_000
 
@@ -41,7 +42,7 @@ def test_what_is_written_around_write_counts_once_it_is_said(uploads: Uploads) -
 
 def test_a_short_upload_after_a_long_one_is_alone(uploads: Uploads) -> None:
     with uploads.open() as upload:
-        assert read(upload.file, upload.offset, upload.length) == b""
+        assert Reader(uploads.file).read(upload.offset, upload.length) == b""
         upload.write(b"long" * 1000)
     with uploads.open() as upload:
         upload.write(b"short")

@@ -217,6 +217,17 @@ def test_a_file_without_preamble_and_meta_header(syntax: str) -> None:
         np.testing.assert_array_equal(read(bare_file).pixels, read(data).pixels)
 
 
+@pytest.mark.parametrize("syntax", NATIVE)
+def test_a_file_in_shared_memory_is_read_as_its_bytes_are(syntax: str) -> None:
+    data = Way(syntax, 12, False, False, 1, 0, "LINEAR").encode(film())
+    expected = read(data).pixels
+    for file in (data, data[128:]) if syntax == NATIVE[3] else (data, data[128:], data[132:]):
+        memory = bytearray(file)
+        shown = Radiograph.read(memoryview(memory)).pixels
+        memory[:] = bytes(len(memory))  # The next upload's: nothing of it may be in the picture.
+        np.testing.assert_array_equal(shown, expected)
+
+
 def test_compressed_pixels_without_a_meta_header_are_not_guessed_at() -> None:
     with_meta = Way(JPEGBaseline8Bit, 8, False, False, 1, 0, "none").encode(film())[132:]
     meta_length = 12 + int.from_bytes(with_meta[8:12], "little")
