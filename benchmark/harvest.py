@@ -14,7 +14,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
-from benchmark.processes import Helper, cores
+from benchmark.processes import Helper
 from benchmark.report import machine, number, table
 from benchmark.work import localize, open_localizer
 from harvesting.harvest import Harvest, settle_compute
@@ -24,6 +24,7 @@ from harvesting.options import Options
 from harvesting.reader import Reader
 from harvesting.sources import Source
 from localization import ModelBundle, Policy, RadiographRefused, shipped_bundle
+from localization.cores import cores
 
 PACKAGES = ("onnxruntime", "opencv-python-headless", "pydicom", "pyarrow")
 

@@ -12,9 +12,9 @@ import numpy as np
 from fastapi import Depends, Request, Response
 from numpy.typing import NDArray
 
-from benchmark.processes import cores
 from benchmark.work import decode, encode, open_localizer
 from localization import Outputs, Radiograph
+from localization.cores import cores
 
 
 async def _body(request: Request) -> bytes:

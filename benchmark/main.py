@@ -14,11 +14,12 @@ import orjson
 
 from benchmark import radiographs
 from benchmark.load import Load, generator, request
-from benchmark.processes import Helper, cores, cpu_seconds, memory
+from benchmark.processes import Helper, cpu_seconds, memory
 from benchmark.radiographs import Sample
 from benchmark.report import Figures, Page, machine, number, table
 from benchmark.servers import LITSERVE, SERVICE, Server
 from benchmark.work import Task, bare_session, localize, open_localizer, whole_job
+from localization.cores import cores
 
 CONCURRENCIES = (1, 4, 16, 64)
 IDLE_SECONDS = 3.0

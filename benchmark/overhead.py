@@ -15,10 +15,11 @@ from statistics import mean
 
 from benchmark import radiographs
 from benchmark.load import Caller, request
-from benchmark.processes import Helper, children, cores, cpu_seconds
+from benchmark.processes import Helper, children, cpu_seconds
 from benchmark.report import Page, machine, number, table
 from benchmark.servers import SERVICE, Server
 from benchmark.work import localize, open_localizer
+from localization.cores import cores
 
 JOB, WORKERS, MAIN, GENERATOR = "whole job", "workers", "main process", "generator"
 

@@ -11,11 +11,6 @@ from typing import Any, Self
 _SPAWN = multiprocessing.get_context("spawn")
 
 
-def cores() -> int:
-    """The cores that this process may run on."""
-    return len(os.sched_getaffinity(0))
-
-
 class Helper:
     """A process that makes its work once, then does a task at a time.
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from statistics import median
 from typing import Self
 
-from benchmark.processes import cores
 from benchmark.work import Slice
+from localization.cores import cores
 
 PACKAGES = (
     "onnxruntime",

@@ -18,11 +18,11 @@ import orjson
 
 from benchmark import radiographs
 from benchmark.load import Caller, request
-from benchmark.processes import cores
 from benchmark.report import Page, machine, number, table
 from benchmark.servers import SERVICE, Server
 from benchmark.work import decode, open_localizer
 from localization import Localizer, to_answer
+from localization.cores import cores
 
 WARM_UP, TURNS = 5, 5
 

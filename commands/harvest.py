@@ -174,7 +174,8 @@ def _opened(
     """What finds out where the model runs, and what works on shards."""
     if engine is EngineName.local:
         from harvesting.harvest import settle_compute
-        from harvesting.local import cores, local_engine
+        from harvesting.local import local_engine
+        from localization.cores import cores
 
         yield settle_compute, local_engine(workers or cores())
         return

@@ -5,7 +5,6 @@ one process holds the model, and threads of it each work on a shard: while one w
 the others read and decode.
 """
 
-import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -30,11 +29,6 @@ MOST_DEATHS = 3
 
 class EngineFailed(RuntimeError):
     """A run that cannot go on; the message says why."""
-
-
-def cores() -> int:
-    """The cores that this process may run on."""
-    return len(os.sched_getaffinity(0))
 
 
 def local_engine(workers: int) -> Engine:

@@ -38,12 +38,13 @@ from ray.exceptions import GetTimeoutError, RayError
 
 from harvesting.attempts import begun, clear
 from harvesting.harvest import settle_compute
-from harvesting.local import Engine, EngineFailed, cores
+from harvesting.local import Engine, EngineFailed
 from harvesting.plan import Shard
 from harvesting.preparation import DEATHS, Prepare
 from harvesting.processes import WorkFailed, say
 from harvesting.shard import Done, Finish, Infer, Job, PreparedShard
 from localization import Compute, ModelBundle
+from localization.cores import cores
 
 LOCAL = "local"
 """The address of a Ray that is started here and ends with the run."""

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from localization import shipped_bundle
-from service.cores import cores
+from localization.cores import cores
 
 
 class Misconfigured(Exception):

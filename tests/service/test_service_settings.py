@@ -1,6 +1,5 @@
 """The settings: read from the environment, refused where they make no sense."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,6 @@ from pydantic import ValidationError
 
 from localization import BundleRefused
 from service.app import create_app
-from service.cores import cores
 from service.settings import Settings
 
 
@@ -53,29 +51,6 @@ def test_an_app_whose_bundle_is_refused_does_not_start(tmp_path: Path) -> None:
         TestClient(create_app(Settings(model=tmp_path))),
     ):
         pass
-
-
-@pytest.mark.parametrize(
-    ("quota", "most"), [("max 100000", 4), ("150000 100000", 2), ("50000 100000", 1)]
-)
-def test_a_containers_limit_of_cpu_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, most: int
-) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(4))
-    (tmp_path / "cpu.max").write_text(quota)
-    assert cores(tmp_path) == most
-
-
-@pytest.mark.parametrize("folder", ["cpu", "cpu,cpuacct"])
-@pytest.mark.parametrize(("quota", "most"), [("-1\n", 4), ("150000\n", 2), ("50000\n", 1)])
-def test_a_limit_of_version_1_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, quota: str, most: int
-) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(4))
-    (tmp_path / folder).mkdir()
-    (tmp_path / folder / "cpu.cfs_quota_us").write_text(quota)
-    (tmp_path / folder / "cpu.cfs_period_us").write_text("100000\n")
-    assert cores(tmp_path) == most
 
 
 def test_uploads_may_hold_at_least_the_largest_one() -> None:
