@@ -82,16 +82,18 @@ def test_every_row_begins_with_its_stage_and_is_scored(
         run_study(longer, data, tmp_path, tmp_path / "cache", {}, progress=False)
 
 
-def test_the_shipped_study_is_made_of_recipes() -> None:
-    study = Study.load()
+@pytest.mark.parametrize("name", ["study", "second-round", "average-pooling"])
+def test_the_shipped_studies_are_made_of_recipes(name: str) -> None:
+    study = Study.load(Path(str(files("training") / f"{name}.yaml")))
     assert set(study.plain.values()) <= set(study.rows)
     compared = {*study.comparisons, *(n for names in study.comparisons.values() for n in names)}
     assert compared <= {*study.rows, *study.plain, *(f"stage {stage}" for stage in study.stages)}
     for name in study.rows:
         recipe = study.recipe(name, dict.fromkeys(study.stages, Path("start.ckpt")))
         assert recipe.epochs == study.refinement["epochs"]
-        assert (recipe.preservation is None) == ("+KP" not in name)
-        assert (recipe.mining is None) == ("+AM" not in name)
+        parts = name.split("+")
+        assert (recipe.preservation is None) == ("KP" not in parts)
+        assert (recipe.mining is None) == (not any(part.startswith("AM") for part in parts))
 
 
 def test_heat_maps_are_cut_by_the_boxes_of_even_patients_alone(
