@@ -27,8 +27,8 @@ HEAD_BYTES = 64 * 1024
 
 END_OF_HEAD = b"\r\n\r\n"
 
-UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=:)", re.IGNORECASE)
-IGNORED = b"ignored"
+UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+IGNORED = b"\r\nignored:"
 """As long as the header's name that it stands for: of a request that asks for another protocol, as
 Java's client does of each, the parser would take the body for the next request.
 """

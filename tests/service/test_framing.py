@@ -77,3 +77,14 @@ def test_a_body_is_never_taken_for_requests(running: Running, path: str) -> None
     for end_of_piece in range(40, len(hidden), 20):
         found = statuses(running, hidden[:end_of_piece], hidden[end_of_piece:] + LAST)
         assert found in ([first, 200], [400], [404]), end_of_piece
+
+
+@pytest.mark.parametrize("path", ["/localize?heatmaps=no", "/nowhere"])
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_who_is_refused_early_and_wants_no_other_answer_gets_this_one(
+    running: Running, path: str, version: str
+) -> None:
+    long = request(*CLOSE, body=bytes(9_000_000), path=path).replace(b"1.1", version.encode(), 1)
+    assert statuses(running, long) == [404 if path == "/nowhere" else 422]
+    assert statuses(running, request(*CLOSE, path=path)) == statuses(running, long)
+    assert statuses(running, LAST) == [200]
