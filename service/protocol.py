@@ -1,6 +1,7 @@
 """uvicorn's HTTP, but that the server can write a body where it is wanted."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
@@ -25,6 +26,12 @@ HEAD_BYTES = 64 * 1024
 """Of a head, and what follows it, so much is received at a time."""
 
 END_OF_HEAD = b"\r\n\r\n"
+
+UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+IGNORED = b"\r\nignored:"
+"""As long as the header's name that it stands for: of a request that asks for another protocol, as
+Java's client does of each, the parser would take the body for the next request.
+"""
 
 
 class Sink(Protocol):
@@ -101,15 +108,17 @@ class DivertingProtocol(asyncio.BufferedProtocol):
         if self._held:
             self._held += data
             return
-        end = data.find(END_OF_HEAD) + len(END_OF_HEAD) if self._http.is_free else len(data)
-        if not len(END_OF_HEAD) <= end < len(data):
+        end = data.find(END_OF_HEAD) + len(END_OF_HEAD) if self._http.is_free else 0
+        if end < len(END_OF_HEAD):
             self._http.data_received(data)
             return
-        self._http.data_received(data[:end])
+        self._http.data_received(UPGRADE.sub(IGNORED, data[:end]))
+        if not (behind := data[end:]):
+            return
         if self._http.is_new:
-            self._hold(data[end:])
+            self._hold(behind)
         elif not self._http.transport.is_closing():
-            self._http.data_received(data[end:])
+            self._http.data_received(behind)
 
     def _hold(self, data: bytes) -> None:
         """Keep the beginning of a body until the request's task has had its first turn."""
@@ -167,9 +176,21 @@ class _Http(ImpatientProtocol):
         """Whether a request is served of whose body of known length nothing was parsed yet."""
         return self.left > 0 and not self.pipeline and not self.cycle.response_complete
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the last request of the connection has come to its end."""
+        return self.cycle is not None and not (self.cycle.keep_alive or self.cycle.more_body)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; what follows the last request is no one's."""
+        if not self.is_over:
+            super().data_received(data)
+
     def on_headers_complete(self) -> None:
         """Of the parser: a request begins, its body follows."""
         super().on_headers_complete()
+        if self.parser.should_upgrade():  # It looks for no body, whether there is one or not.
+            self.cycle.keep_alive = False
         length = dict(self.headers).get(b"content-length", b"")
         self.left = int(length) if length.isdigit() else 0
         if self.scope["method"] != "HEAD":  # whose answers are nothing but a head
@@ -190,4 +211,5 @@ class _Http(ImpatientProtocol):
     def end_body(self) -> None:
         """All of a diverted body has come. The parser still waits for it: a new one goes on."""
         self.parser = type(self.parser)(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as the first one
         self.on_message_complete()

@@ -1,7 +1,9 @@
 """Refusing a request whose body has not been read."""
 
 import asyncio
+from collections.abc import Callable
 
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
@@ -18,16 +20,28 @@ async def refuse_unread(
     connection, and the answer could be lost with it.
     """
     response.headers["Connection"] = "close"
+    await response(scope, receive, lingering(receive, send, lambda: unfinished))
 
-    async def send_unfinished(message: Message) -> None:
-        if message["type"] == "http.response.body":
-            message = {**message, "more_body": True}
-        await send(message)
 
-    await response(scope, receive, send_unfinished)
-    if unfinished:
+def closes(scope: Scope) -> bool:
+    """Whether the connection is closed behind the answer because the client says so."""
+    wish = Headers(scope=scope).get("connection", "")
+    return scope.get("http_version") == "1.0" or "close" in wish.lower()
+
+
+def lingering(receive: Receive, send: Send, is_unread: Callable[[], bool]) -> Send:
+    """Return ``send`` that reads on, before it ends an answer, where the body `is_unread`."""
+
+    async def send_lingering(message: Message) -> None:
+        is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if not is_last or not is_unread():
+            await send(message)
+            return
+        await send({**message, "more_body": True})
         await _throw_away(receive)
-    await send({"type": "http.response.body", "body": b""})
+        await send({"type": "http.response.body", "body": b""})
+
+    return send_lingering
 
 
 async def _throw_away(receive: Receive) -> None:

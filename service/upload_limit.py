@@ -6,7 +6,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.problems import problem_response
-from service.refusal import refuse_unread
+from service.refusal import closes, lingering, refuse_unread
 
 ROOM = "room"
 """In a request's state: the `Room` of its body."""
@@ -44,7 +44,7 @@ class UploadLimit:
         scope.setdefault("state", {})[ROOM] = room
         try:
             room.require(_content_length(scope), unfinished=True)
-            await self.app(scope, room.counted(receive), send)
+            await self.app(scope, room.counted(receive), _answering(scope, receive, send, room))
         except _UploadRefused as refusal:
             room.let_go()
             await _refuse(refusal, scope, receive, send)
@@ -56,6 +56,8 @@ class Room:
     """What one request's body holds."""
 
     def __init__(self, limit: UploadLimit) -> None:
+        self.is_unread = True
+        """Until the last byte has come."""
         self._limit = limit
         self._bytes = self._lacking = 0
 
@@ -112,12 +114,18 @@ class Room:
                 ) from None
             if not message.get("more_body", False):
                 end = None  # After it, nothing but a hang-up can come.
+                self.is_unread = False
             count = len(message.get("body", b""))
             self.require(count + self._lacking, unfinished=end is not None)
             self.take(count)
             return message
 
         return receive_counted
+
+
+def _answering(scope: Scope, receive: Receive, send: Send, room: Room) -> Send:
+    """Where the connection is then closed, what is answered early must not be lost with it."""
+    return lingering(receive, send, lambda: room.is_unread) if closes(scope) else send
 
 
 async def _refuse(refusal: _UploadRefused, scope: Scope, receive: Receive, send: Send) -> None:
