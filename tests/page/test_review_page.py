@@ -185,8 +185,7 @@ def test_the_command_can_give_the_name(write_dataset: Callable[..., Path], chrom
     with serving(write_dataset([shard(1)]), "Ben") as url, chrome.new_context() as context:
         page = context.new_page()
         page.goto(url)
-        ready(page)
-        assert page.locator("#reviewer").text_content() == "Ben"
+        expect(page.locator("#reviewer")).to_have_text("Ben")
 
 
 def test_the_box_lies_where_it_was_mined_at_each_zoom(page: Page) -> None:
