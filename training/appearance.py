@@ -9,6 +9,7 @@ by a linear classifier that saw some of them turned and inverted. No label is us
 of anything else.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -58,7 +59,7 @@ class Appearance(NamedTuple):
 
 
 def unfitted(width: int) -> Appearance:
-    """In place of a fit where no gate is asked for: it says nothing of any radiograph.
+    """In place of a fit where no gate is asked for: every radiograph is typical, and upright.
 
     Args:
         width: channels of the aggregated map.
@@ -70,7 +71,7 @@ def unfitted(width: int) -> Appearance:
         components=np.zeros((1, values), np.float32),
         spread=np.ones(1, np.float32),
         remainder=1.0,
-        median=1.0,
+        median=math.inf,
         weight=np.zeros((presentations, 1), np.float32),
         bias=np.zeros(presentations, np.float32),
     )

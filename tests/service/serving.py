@@ -12,6 +12,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 SERVE = "from service.server import serve; from service.settings import Settings; serve(Settings())"
+SMALL = {"CXR_PORT": "0", "CXR_PROVIDER": "cpu", "CXR_WORKERS": "2", "CXR_THREADS": "1"}
 
 
 def start(**settings: str) -> "subprocess.Popen[str]":

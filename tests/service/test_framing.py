@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from service_helpers import encode
-from serving import Running, connect, read_all, start
+from serving import SMALL, Running, connect, read_all, start
 
 PNG = encode("PNG")
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -17,15 +17,7 @@ UPGRADE = ("Connection: Upgrade, HTTP2-Settings", "upgradE: h2c", "HTTP2-Setting
 
 @pytest.fixture(scope="module")
 def running(tiny_bundle: Path) -> Iterator[Running]:
-    running = Running(
-        start(
-            CXR_MODEL=str(tiny_bundle),
-            CXR_PORT="0",
-            CXR_PROVIDER="cpu",
-            CXR_WORKERS="2",
-            CXR_THREADS="1",
-        )
-    )
+    running = Running(start(CXR_MODEL=str(tiny_bundle), **SMALL))
     yield running
     running.stop()
 

@@ -14,11 +14,10 @@ from typing import Any
 import httpx2
 import pytest
 from service_helpers import encode_dicom, wait_until
-from serving import Running, connect, read_all, start
+from serving import SMALL, Running, connect, read_all, start
 
 from localization.bundle import Manifest, sha256, write_manifest
 
-SMALL = {"CXR_PORT": "0", "CXR_PROVIDER": "cpu", "CXR_WORKERS": "2", "CXR_THREADS": "1"}
 REFUSED = "reload refused; the old model goes on"
 
 

@@ -59,7 +59,7 @@ def test_every_row_begins_with_its_stage_and_is_scored(
     assert bundle.manifest.appearance == AppearanceLimits(refused=0, doubtful=0, presentation=1)
     blank = np.zeros((1, 1, bundle.manifest.side, bundle.manifest.side), np.uint8)
     outputs = Localizer(bundle, Compute("cpu")).infer(blank)
-    assert 0 <= outputs.typicality[0] <= 1
+    assert outputs.typicality[0] == 1
     assert outputs.presentation[0] == pytest.approx([0.25] * 4)
     plain = ModelBundle.load(tmp_path / "plain MSA" / "bundle")
     assert plain.manifest.calibration["heat"] == PLAIN._asdict()
