@@ -66,7 +66,7 @@ def service(tiny_bundle: Path) -> Iterator[Running]:
     )
     yield running
     written = running.stop()
-    assert '"status": 500' not in written
+    assert '"status":500' not in written
     assert "worker died" not in written
     assert not told(written.encode())
 

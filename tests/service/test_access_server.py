@@ -338,7 +338,7 @@ def test_metrics_may_have_a_port_of_their_own(tiny_bundle: Path, png: bytes) -> 
         written = running.stop()
         assert running.process.returncode == 0
         assert '"drained"' in written
-        assert '"level": "error"' not in written
+        assert '"level":"error"' not in written
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), timeout=5)
 

@@ -268,7 +268,7 @@ def test_a_stop_under_load_loses_no_request_that_was_accepted(
     answers = [answer["id"] for caller in callers for answer in caller.answers]
     assert sorted(answers) == sorted(request["request_id"] for request in requests)
     assert len(running.events("drained")) == 1
-    assert not [line for line in running.lines if '"level": "error"' in line]
+    assert not [line for line in running.lines if '"level":"error"' in line]
     wait_until(lambda: not any(is_alive(pid) for pid in processes))
 
 
