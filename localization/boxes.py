@@ -109,27 +109,18 @@ def _step(steps: list[NDArray[np.float32]], peak: _Place) -> int:
 
 
 def _regions(heatmap: NDArray[np.float32], threshold: float) -> list[tuple[_Corners, _Place]]:
-    """Each region above a threshold, connected by its cells' edges, and its peak."""
+    """Each region above a threshold, connected by its cells' edges, and where it is hottest."""
     above = (heatmap >= threshold).view(np.uint8)
-    _, labelled, measured, _ = cv2.connectedComponentsWithStats(above, connectivity=4)
-    labels = np.asarray(labelled, np.int32)
+    # Most of a map lies below: what lies above is all that is looked at from here on.
+    left, top, width, height = cv2.boundingRect(above)
+    window = slice(top, top + height), slice(left, left + width)
+    shown = heatmap[window]
+    count, labels = cv2.connectedComponents(above[window], connectivity=4)
     found: list[tuple[_Corners, _Place]] = []
-    # The first row is of what lies below the threshold; the last column is a region's area.
-    for region, (x, y, width, height, _) in enumerate(measured[1:].tolist(), start=1):
-        rows, columns = slice(y, y + height), slice(x, x + width)
-        peak = _peak(heatmap, labels, region, rows, columns)
-        found.append(((x, y, x + width, y + height), peak))
+    for region in range(1, count):  # The first one is of what lies below.
+        inside = np.equal(labels, region).view(np.uint8)
+        x, y, across, down = cv2.boundingRect(inside)
+        column, row = cv2.minMaxLoc(shown, inside)[3]
+        corners = left + x, top + y, left + x + across, top + y + down
+        found.append((corners, (top + row, left + column)))
     return found
-
-
-def _peak(
-    heatmap: NDArray[np.float32],
-    labels: NDArray[np.int32],
-    region: int,
-    rows: slice,
-    columns: slice,
-) -> tuple[int, int]:
-    """Where a region is hottest."""
-    inside = np.where(labels[rows, columns] == region, heatmap[rows, columns], -np.inf)
-    row, column = divmod(int(inside.argmax()), inside.shape[1])
-    return rows.start + row, columns.start + column

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -89,6 +89,22 @@ class ChestXray14:
     def part(self, part: Part) -> pd.DataFrame:
         """The rows of one part, in the order of the official list."""
         return self.table[self.table["part"] == part]
+
+    def with_training_share(self, share: float) -> "ChestXray14":
+        """The data set with that share, in (0, 1], of its training patients, and all others.
+
+        Decided by a hash of the patient id, so that a smaller share is a part of a larger one.
+        """
+        left_out = (self.table["part"] == "training") & (_places(self.table["patient"]) >= share)
+        return replace(self, table=self.table[~left_out])
+
+
+def _places(patients: pd.Series) -> pd.Series:
+    """Where each patient stands in [0, 1), by a hash that knows nothing of the one of
+    `is_validation_patient`."""
+    digests = (hashlib.sha256(str(patient).encode()).digest() for patient in patients)
+    places = [int.from_bytes(digest[:4]) / 2**32 for digest in digests]
+    return pd.Series(places, patients.index)
 
 
 def _part(official: str, patient: int) -> Part:

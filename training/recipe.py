@@ -100,6 +100,8 @@ class Recipe(Values):
     name: str
     side: int
     """Side of the cached radiographs in pixels: the sharpness that the network sees."""
+    patients: float = Field(default=1.0, gt=0, le=1)
+    """Share of the training patients that are learned from."""
     input_sides: tuple[int, ...]
     """Side of the network's input per epoch; the last one is used ever after, and served."""
     epochs: int

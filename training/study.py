@@ -61,15 +61,15 @@ class Row(Values):
 class Study(Values):
     """What is compared; `training/study.yaml` is the shipped one."""
 
-    stages: dict[str, str]
-    """By name, the recipe of each classification stage."""
-    refinement: dict[str, Any]
+    stages: dict[str, dict[str, Any]]
+    """By name, each classification stage: its `recipe`, and values in place of that recipe's."""
+    refinement: dict[str, Any] = {}
     """Values of every row's second stage, in place of those of its first; `network` likewise."""
     comparisons: dict[str, tuple[str, ...]]
     """By the row that is the baseline, those that are compared with it. A stage counts as a row,
     `stage NAME`: its weights as they were before the second stage."""
-    rows: dict[str, Row]
-    plain: dict[str, str]
+    rows: dict[str, Row] = {}
+    plain: dict[str, str] = {}
     """By name, the rows that are shown once more with their evidence as it is, as heat map."""
 
     @classmethod
@@ -78,6 +78,13 @@ class Study(Values):
         text = file.read_text() if file else (files("training") / "study.yaml").read_text()
         return cls.model_validate(yaml.safe_load(text))
 
+    def stage(self, name: str) -> Recipe:
+        """The recipe of a classification stage."""
+        values = self.stages[name]
+        recipe = Recipe.load(values["recipe"]).model_dump() | values
+        del recipe["recipe"]
+        return Recipe.model_validate(recipe)
+
     def recipe(self, name: str, starts: dict[str, Path]) -> Recipe:
         """The recipe of a row's second stage, from the weights of each first stage."""
         row = self.rows[name]
@@ -85,7 +92,7 @@ class Study(Values):
         if preservation is not None:
             companions = tuple(str(starts[stage]) for stage in preservation.companions)
             preservation = preservation.model_copy(update={"companions": companions})
-        first = Recipe.load(self.stages[row.stage])
+        first = self.stage(row.stage)
         values = first.model_dump() | self.refinement
         network = first.network.model_dump() | self.refinement.get("network", {})
         network["context"] = row.context
@@ -136,10 +143,11 @@ def run_study(
     if unknown := starts.keys() - study.stages.keys():
         raise ValueError(f"The study has no stage {', '.join(sorted(unknown))}.")
     starts = dict(starts)
-    for stage, name in study.stages.items():
+    for stage in study.stages:
         if stage not in starts:
-            recipe = Recipe.load(name)
-            starts[stage] = _trained(recipe, data, output / stage, cache, progress=progress)
+            starts[stage] = _trained(
+                study.stage(stage), data, output / stage, cache, progress=progress
+            )
     bundles = {}
     for stage in study.stages:
         name = f"stage {stage}"

@@ -118,6 +118,7 @@ def train(
     if last.exists() and not resume:
         raise FileExistsError(f"{last} is there: resume that run, or choose another folder.")
     seed_everything(recipe.seed, workers=True, verbose=False)
+    data = data.with_training_share(recipe.patients)
     mined = None
     if recipe.harvest is not None:
         harvested = Dataset.open(recipe.harvest.dataset)

@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -37,6 +38,24 @@ def test_parts_share_no_patient_and_follow_the_official_lists(data: ChestXray14)
 def test_the_validation_part_is_a_tenth_of_the_patients() -> None:
     share = np.mean([is_validation_patient(patient) for patient in range(20_000)])
     assert share == pytest.approx(0.1, abs=0.01)
+
+
+def test_a_smaller_share_of_the_training_patients_is_a_part_of_a_larger_one(
+    data: ChestXray14,
+) -> None:
+    table = pd.DataFrame({"patient": np.arange(20_000), "part": "training"}, dtype=object)
+    many = replace(data, table=table)
+    shares = {s: many.with_training_share(s).table["patient"] for s in (0.25, 0.5, 1.0)}
+    for share, patients in shares.items():
+        assert len(patients) == pytest.approx(share * 20_000, rel=0.03)
+    assert set(shares[0.25]) < set(shares[0.5]) < set(shares[1.0])
+
+
+def test_patients_who_are_not_learned_from_stay_where_they_are(data: ChestXray14) -> None:
+    fewer = data.with_training_share(0.5)
+    assert 0 < len(fewer.part("training")) < len(data.part("training"))
+    for part in ("validation", "test"):
+        pd.testing.assert_frame_equal(fewer.part(part), data.part(part))
 
 
 def test_boxes_use_the_official_disease_names(data: ChestXray14) -> None:

@@ -24,7 +24,7 @@ TINY = Path(__file__).parent.parent / "data" / "tiny.yaml"
 @pytest.fixture(scope="module")
 def study() -> Study:
     return Study(
-        stages={"msa": str(TINY)},
+        stages={"msa": {"recipe": str(TINY), "epochs": 1}},
         refinement={"epochs": 1, "input_sides": [64]},
         comparisons={"MSA": ("MSA+AM+KP", "plain MSA"), "stage msa": ("MSA",)},
         rows={
@@ -82,7 +82,7 @@ def test_every_row_begins_with_its_stage_and_is_scored(
         run_study(longer, data, tmp_path, tmp_path / "cache", {}, progress=False)
 
 
-@pytest.mark.parametrize("name", ["study", "second-round", "average-pooling"])
+@pytest.mark.parametrize("name", ["study", "second-round", "average-pooling", "learning-curve"])
 def test_the_shipped_studies_are_made_of_recipes(name: str) -> None:
     study = Study.load(Path(str(files("training") / f"{name}.yaml")))
     assert set(study.plain.values()) <= set(study.rows)
@@ -94,6 +94,15 @@ def test_the_shipped_studies_are_made_of_recipes(name: str) -> None:
         parts = name.split("+")
         assert (recipe.preservation is None) == ("KP" not in parts)
         assert (recipe.mining is None) == (not any(part.startswith("AM") for part in parts))
+
+
+def test_the_learning_curve_takes_as_many_steps_for_each_share_of_patients() -> None:
+    study = Study.load(Path(str(files("training") / "learning-curve.yaml")))
+    recipes = [study.stage(name) for name in study.stages]
+    assert [recipe.patients for recipe in recipes] == [0.25, 0.5, 1]
+    assert len({recipe.patients * recipe.epochs for recipe in recipes}) == 1
+    alike = {"patients": 1, "epochs": 1}
+    assert len({recipe.model_copy(update=alike).model_dump_json() for recipe in recipes}) == 1
 
 
 def test_heat_maps_are_cut_by_the_boxes_of_even_patients_alone(

@@ -50,6 +50,16 @@ def test_a_run_goes_on_from_its_last_epoch(
     assert not torch.equal(first["state_dict"][head], second["state_dict"][head])
 
 
+def test_a_share_of_the_patients_is_learned_from(
+    data: ChestXray14, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    recipe = tiny_recipe.model_copy(update={"epochs": 1, "patients": 0.5, "batch": 1})
+    train(recipe, data, tmp_path, tmp_path / "cache", progress=False)
+    steps = torch.load(tmp_path / LAST, weights_only=True)["global_step"]
+    assert steps == len(data.with_training_share(0.5).part("training"))
+    assert steps < len(data.part("training"))
+
+
 def test_another_run_is_not_written_over(
     checkpoint: Path, data: ChestXray14, tiny_recipe: Recipe
 ) -> None:
