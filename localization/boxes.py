@@ -74,6 +74,8 @@ def find_boxes(
     faintest = FAINTEST * float(heatmap.max())
     boxes: dict[_Corners, Box] = {}
     for later, shown in enumerate([heatmap, *steps[1:]]):
+        if later and shown.max() < faintest:
+            continue
         for region, peak, score in _find(shown, thresholds):
             if later and score < faintest:
                 continue
@@ -105,7 +107,7 @@ def _step(steps: list[NDArray[np.float32]], peak: _Place) -> int:
         return 0
     rows, columns = steps[0].shape
     row, column = peak[0] * rows // WORKING_SIDE, peak[1] * columns // WORKING_SIDE
-    return int(np.argmax([step[row, column] for step in steps]))
+    return max(range(len(steps)), key=lambda step: steps[step][row, column])
 
 
 def _regions(heatmap: NDArray[np.float32], threshold: float) -> list[tuple[_Corners, _Place]]:

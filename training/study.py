@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from numpy.typing import NDArray
+from pydantic import Field
 
 from localization import DISEASES, Compute, Localizer, ModelBundle
 from localization.bundle import MANIFEST
@@ -63,13 +64,13 @@ class Study(Values):
 
     stages: dict[str, dict[str, Any]]
     """By name, each classification stage: its `recipe`, and values in place of that recipe's."""
-    refinement: dict[str, Any] = {}
+    refinement: dict[str, Any] = Field(default_factory=dict)
     """Values of every row's second stage, in place of those of its first; `network` likewise."""
     comparisons: dict[str, tuple[str, ...]]
     """By the row that is the baseline, those that are compared with it. A stage counts as a row,
     `stage NAME`: its weights as they were before the second stage."""
-    rows: dict[str, Row] = {}
-    plain: dict[str, str] = {}
+    rows: dict[str, Row] = Field(default_factory=dict)
+    plain: dict[str, str] = Field(default_factory=dict)
     """By name, the rows that are shown once more with their evidence as it is, as heat map."""
 
     @classmethod
