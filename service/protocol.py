@@ -69,7 +69,7 @@ class DivertingProtocol(asyncio.BufferedProtocol):
 
     def __init__(self, **of_server: Any) -> None:
         self._http = _Http(self, **of_server)
-        self._left = 0
+        self._coming = 0
         """Bytes of a diverted body that are still to come."""
         self._held = b""
         """What came behind a head."""
@@ -85,19 +85,19 @@ class DivertingProtocol(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the transport shall write."""
-        if self._left and (sink := self._sink) is not None:
-            return sink.memory()[: self._left]
-        return self._received[: self._left or HEAD_BYTES]
+        if self._coming and (sink := self._sink) is not None:
+            return sink.memory()[: self._coming]
+        return self._received[: self._coming or HEAD_BYTES]
 
     def buffer_updated(self, nbytes: int) -> None:
         """It has written."""
-        if not self._left:
+        if not self._coming:
             self._parse(bytes(self._received[:nbytes]))
             return
-        self._left -= nbytes
+        self._coming -= nbytes
         if (sink := self._sink) is None or not sink.filled(nbytes):
             self._http.cycle.message_event.set()
-        if not self._left:
+        if not self._coming:
             self._http.end_body()
 
     @property
@@ -141,11 +141,11 @@ class DivertingProtocol(asyncio.BufferedProtocol):
             return
         parsed, cycle.body = cycle.body, bytearray()
         held, self._held = self._held, b""
-        self._left = len(parsed) + self._http.left
+        self._coming = len(parsed) + self._http.left
         behind = held[self._http.left :]
         self._fill(parsed)
         self._fill(held[: self._http.left])
-        if self._left:
+        if self._coming:
             self._http.flow.resume_reading()
         if behind:
             self._parse(behind)
