@@ -10,6 +10,7 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from service.answer_transport import AnswerTransport
+from service.draining import Draining
 from service.impatience import ImpatientProtocol
 
 SINK = "cxr.sink"
@@ -131,7 +132,8 @@ class DivertingProtocol(asyncio.BufferedProtocol):
         """Have it parsed, where it was not diverted."""
         held, self._held = self._held, b""
         if held:
-            self._http.flow.resume_reading()
+            if not self._http.waits_to_be_drained:
+                self._http.flow.resume_reading()
             self._http.data_received(held)
 
     def divert(self, cycle: RequestResponseCycle) -> None:
@@ -161,6 +163,8 @@ class _Http(ImpatientProtocol):
 
     left = 0
     """Bytes that the parser has not seen of the body; 0 also where its length is not known."""
+    _draining = Draining()
+    """Of all connections."""
 
     def __init__(self, connection: DivertingProtocol, **of_server: Any) -> None:
         super().__init__(**of_server)
@@ -175,6 +179,11 @@ class _Http(ImpatientProtocol):
     def is_new(self) -> bool:
         """Whether a request is served of whose body of known length nothing was parsed yet."""
         return self.left > 0 and not self.pipeline and not self.cycle.response_complete
+
+    @property
+    def waits_to_be_drained(self) -> bool:
+        """Whether the request was answered, and the rest of its body has to wait."""
+        return self._draining.waits(self.flow)
 
     @property
     def is_over(self) -> bool:
@@ -206,7 +215,20 @@ class _Http(ImpatientProtocol):
     def on_message_complete(self) -> None:
         """Of the parser: all of the body has come."""
         self.left = 0
+        self._draining.end(self.flow)
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Of a request: it is answered."""
+        super().on_response_complete()
+        if self.left > 0 and self.cycle.response_complete and not self.transport.is_closing():
+            self._unset_keepalive_if_required()  # It is not the client that keeps one waiting.
+            self._draining.begin(self.flow)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Of the event loop: the connection is closed."""
+        super().connection_lost(exc)
+        self._draining.end(self.flow)
 
     def end_body(self) -> None:
         """All of a diverted body has come. The parser still waits for it: a new one goes on."""
