@@ -215,6 +215,8 @@ class _Http(ImpatientProtocol):
     def on_message_complete(self) -> None:
         """Of the parser: all of the body has come."""
         self.left = 0
+        if self.waits_to_be_drained:  # What had come already was all.
+            self.flow.resume_reading()
         self._draining.end(self.flow)
         super().on_message_complete()
 
@@ -225,10 +227,16 @@ class _Http(ImpatientProtocol):
             self._unset_keepalive_if_required()  # It is not the client that keeps one waiting.
             self._draining.begin(self.flow)
 
+    def _look(self) -> None:
+        if self.waits_to_be_drained:  # It is not the client that keeps one waiting.
+            self._wait()
+        else:
+            super()._look()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Of the event loop: the connection is closed."""
-        super().connection_lost(exc)
         self._draining.end(self.flow)
+        super().connection_lost(exc)
 
     def end_body(self) -> None:
         """All of a diverted body has come. The parser still waits for it: a new one goes on."""

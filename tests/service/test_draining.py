@@ -104,3 +104,18 @@ def test_who_is_refused_and_sends_no_more_holds_up_no_one(running: Running) -> N
         assert refused_then_asked(running) == [b"404", b"200"]
         assert time.monotonic() - begun < 4
     assert refused_then_asked(running) == [b"404", b"200"]
+
+
+def test_whose_upload_has_come_whole_waits_for_no_turn(running: Running) -> None:
+    whole = REFUSED.replace(str(LENGTH).encode(), b"100") + bytes(100)
+    with ExitStack() as stack:
+        for _ in range(40):  # Whose turns take four seconds together.
+            stack.enter_context(connect(running)).sendall(REFUSED + bytes(1000))
+        begun = time.monotonic()
+        with connect(running) as connection:
+            for _ in range(3):
+                connection.sendall(whole)
+                assert connection.recv(1 << 16).startswith(b"HTTP/1.1 404")
+            connection.sendall(LAST)
+            assert read_all(connection).startswith(b"HTTP/1.1 200")
+        assert time.monotonic() - begun < 2
