@@ -8,10 +8,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 SERVE = "from service.server import serve; from service.settings import Settings; serve(Settings())"
@@ -57,6 +57,20 @@ def browser() -> Iterator[Browser]:
             yield chrome
         finally:
             chrome.close()
+
+
+def intercept(page: Page, pattern: str, handle: Callable[[Route], None]) -> None:
+    """`page.route`, which holds for every request made after this returns.
+
+    Chromium answers that it intercepts before a page that is open already does: one request here
+    is waited for until it is seen. Its route stays, so that interception is never turned off.
+    """
+    probe = "?intercepted"
+    page.route(f"**/*{probe}", lambda route: route.fulfill(body=probe))
+    page.wait_for_function(
+        "async (probe) => await (await fetch(probe)).text() === probe", arg=probe
+    )
+    page.route(pattern, handle)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from page_helpers import intercept
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
@@ -237,7 +238,7 @@ def test_heat_maps_lie_over_the_field_and_warnings_are_told(
     doubt = {"code": "x", "detail": "It is unlike the others.", "evidence": {"lowest_share": 0.2}}
     facts = {"field": field, "warnings": [doubt], "image_left": "patient right"}
     answer["radiograph"].update(facts, typicality=0.12, window="window 40/400")
-    page.route(LOCALIZE, lambda route: route.fulfill(json=answer))
+    intercept(page, LOCALIZE, lambda route: route.fulfill(json=answer))
     localize(page, png)
     stage, heat = rectangle(page, "#stage"), rectangle(page, "#heat")
     scale = stage["width"] / answer["radiograph"]["width"]
@@ -306,7 +307,7 @@ def test_each_radiograph_shows_its_own_first_finding_until_a_person_chooses_one(
     page.locator("#files-input").set_input_files(dicom)
     chosen = page.locator(".finding input:checked")
     expect(chosen).to_have_value("Mass")
-    page.route(LOCALIZE, lambda route: route.fulfill(json=answer))
+    intercept(page, LOCALIZE, lambda route: route.fulfill(json=answer))
     page.locator("#files-input").set_input_files(png)
     expect(chosen).to_have_value("Edema")
     expect(page.locator(".finding").first.locator("input")).to_be_checked()
@@ -326,7 +327,7 @@ def test_a_busy_service_is_asked_again_when_it_says(page: Page, png: Path) -> No
         else:
             route.continue_()
 
-    page.route(LOCALIZE, busy_once)
+    intercept(page, LOCALIZE, busy_once)
     page.locator("#files-input").set_input_files(png)
     expect(page.locator("#files .state")).to_have_text("Busy, again in 1\u202fs")
     expect(page.locator("#files .state")).to_have_text(answered(png))
@@ -341,7 +342,7 @@ def test_a_file_that_is_removed_while_it_is_sent_is_not_sent_again(page: Page, p
         if len(sent) > 1:
             route.continue_()
 
-    page.route(LOCALIZE, hold_the_first)
+    intercept(page, LOCALIZE, hold_the_first)
     page.locator("#files-input").set_input_files(png)
     wait_for(page, lambda: len(sent) == 1)
     page.get_by_role("button", name="Remove chest.png").click()
@@ -365,7 +366,7 @@ def test_what_is_no_answer_of_the_service_holds_up_no_other_file(page: Page, png
         body = next(pages, None)
         route.continue_() if body is None else route.fulfill(status=200, body=body)
 
-    page.route(LOCALIZE, answer)
+    intercept(page, LOCALIZE, answer)
     page.locator("#files-input").set_input_files([png, png, png])
     expect(page.locator("#files .state")).to_have_text(["Failed", "Failed", answered(png)])
     expect(page.locator("#refusal-title")).to_have_text("This is no answer of the service")
@@ -374,7 +375,9 @@ def test_what_is_no_answer_of_the_service_holds_up_no_other_file(page: Page, png
 
 def test_too_many_requests_can_be_tried_again(page: Page, png: Path) -> None:
     """Where the service asks for more patience than the page has."""
-    page.route(LOCALIZE, lambda route: route.fulfill(status=429, headers={"Retry-After": "600"}))
+    intercept(
+        page, LOCALIZE, lambda route: route.fulfill(status=429, headers={"Retry-After": "600"})
+    )
     page.locator("#files-input").set_input_files(png)
     expect(page.locator("#files .state")).to_have_text("Failed")
     page.unroute(LOCALIZE)
@@ -383,7 +386,7 @@ def test_too_many_requests_can_be_tried_again(page: Page, png: Path) -> None:
 
 
 def test_a_service_that_is_gone_can_be_tried_again(page: Page, png: Path) -> None:
-    page.route(LOCALIZE, lambda route: route.abort())
+    intercept(page, LOCALIZE, lambda route: route.abort())
     page.locator("#files-input").set_input_files(png)
     expect(page.locator("#refusal-title")).to_have_text("The service cannot be reached")
     page.unroute(LOCALIZE)
@@ -398,8 +401,8 @@ def test_an_access_key_is_asked_for_and_never_stored(page: Page, png: Path) -> N
         else:
             route.fulfill(status=401)
 
-    page.route(LOCALIZE, guard)
-    page.route("**/model", guard)
+    intercept(page, LOCALIZE, guard)
+    intercept(page, "**/model", guard)
     expect(page.locator("#key-form")).to_be_hidden()
     page.locator("#files-input").set_input_files([png, png])
     expect(page.locator("#key")).to_be_focused()

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
+from page_helpers import intercept
 from playwright.sync_api import Page, expect
 
 from harvesting.dataset import Dataset
@@ -450,7 +451,7 @@ def test_agreement_is_shown(open_page: OpenPage) -> None:
 
 
 def test_what_is_not_saved_is_said_and_can_be_sent_again(page: Page, folder: Path) -> None:
-    page.route("**/decisions", lambda route: route.abort())
+    intercept(page, "**/decisions", lambda route: route.abort())
     page.keyboard.press("a")
     expect(page.locator("#problem-title")).to_have_text("Not saved")
     expect(page.locator("#problem-detail")).to_contain_text("cannot be reached")
@@ -465,7 +466,7 @@ def test_what_is_not_saved_is_said_and_can_be_sent_again(page: Page, folder: Pat
 def test_what_is_saved_is_not_called_unsaved_where_the_next_box_does_not_come(
     page: Page, folder: Path
 ) -> None:
-    page.route("**/boxes?*", lambda route: route.abort())
+    intercept(page, "**/boxes?*", lambda route: route.abort())
     page.keyboard.press("a")
     expect(page.locator("#problem-title")).to_contain_text("cannot be reached")
     assert only(folder)[4] == "accept"
@@ -475,7 +476,7 @@ def test_what_cannot_be_seen_cannot_be_judged(page: Page, folder: Path) -> None:
     page.keyboard.press("s")
     wait_for_box(page, "a0.png", "2 of 2")
     gone = {"title": "The radiograph is not at its source", "detail": "Say --source."}
-    page.route("**/picture", lambda route: route.fulfill(status=404, json=gone))
+    intercept(page, "**/picture", lambda route: route.fulfill(status=404, json=gone))
     page.locator("#disease").select_option("Effusion")
     for _ in range(2):  # the first one's radiograph was fetched ahead
         page.locator("#view").evaluate("() => document.activeElement.blur()")
@@ -498,9 +499,9 @@ def test_a_radiograph_that_breaks_off_is_not_judged_and_can_be_asked_for_again(
     if broken == "on the way":
         page.evaluate(f"() => {{ window.whole = Response.prototype.blob; {BREAK_OFF}; }}")
     elif broken == "within":
-        page.route("**/picture", lambda route: route.fulfill(body=b"\x89PNG"))
+        intercept(page, "**/picture", lambda route: route.fulfill(body=b"\x89PNG"))
     else:
-        page.route("**/picture", lambda route: route.abort())
+        intercept(page, "**/picture", lambda route: route.abort())
     page.keyboard.press("a")
     wait_for_box(page, "a0.png", "2 of 2")
     page.keyboard.press("ArrowRight")
