@@ -1,8 +1,7 @@
-"""The bounded queue: as many radiographs at work as there are workers, a few more waiting."""
+"""The bounded queue: as many radiographs in the workers' hands as they take, a few more waiting."""
 
 import asyncio
 import math
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -22,27 +21,28 @@ class Admission:
     """Runs ``workers`` jobs at a time, first come, first served.
 
     ``max_waiting`` more may wait; the rest are refused. A job that is not done ``seconds`` after
-    it came is given up. ``on_start`` is told the seconds that a job waited.
+    it came is given up.
 
     A job that is alone may take the whole machine: nothing else is admitted when it begins.
     """
 
-    def __init__(
-        self,
-        workers: int,
-        max_waiting: int,
-        seconds: float,
-        on_start: Callable[[float], object],
-    ) -> None:
+    def __init__(self, workers: int, max_waiting: int, seconds: float) -> None:
         self._workers = workers
         self._places = workers + max_waiting
         self._seconds = seconds
-        self._on_start = on_start
         self._turns = asyncio.Semaphore(workers)
         self._jobs: set[asyncio.Task[Any]] = set()
         """All that are admitted."""
         self._begun: set[asyncio.Task[Any]] = set()
         self._mean_seconds = 0.0
+
+    def begin_ahead(self, jobs: int) -> None:
+        """From now on, let so many of those that wait begin: the workers' hands are free for them.
+
+        They are as those at work but for `waiting`: who hangs up cannot stop them any more.
+        """
+        for _ in range(jobs):
+            self._turns.release()
 
     @property
     def waiting(self) -> int:
@@ -73,22 +73,17 @@ class Admission:
             watch.cancel()
 
     def _admit(self, job: Callable[[bool], Awaitable[T]]) -> "asyncio.Task[T]":
-        admitted = asyncio.create_task(self._work(job, time.perf_counter()))
+        admitted = asyncio.create_task(self._work(job))
         self._jobs.add(admitted)
         admitted.add_done_callback(self._leave)
         return admitted
 
-    async def _work(self, job: Callable[[bool], Awaitable[T]], admitted: float) -> T:
+    async def _work(self, job: Callable[[bool], Awaitable[T]]) -> T:
         async with self._turns:
             task = asyncio.current_task()
             assert task is not None
             self._begun.add(task)
-            started = time.perf_counter()
-            self._on_start(started - admitted)
-            try:
-                return await job(len(self._jobs) <= 1)
-            finally:
-                self._learn(time.perf_counter() - started)
+            return await job(len(self._jobs) <= 1)
 
     def _leave(self, job: "asyncio.Task[T]") -> None:
         self._jobs.discard(job)
@@ -119,7 +114,8 @@ class Admission:
             job.cancel()
             self._jobs.discard(job)
 
-    def _learn(self, seconds: float) -> None:
+    def learn(self, seconds: float) -> None:
+        """Take into account for how long a worker was at a job."""
         mean = self._mean_seconds or seconds
         self._mean_seconds = INERTIA * mean + (1 - INERTIA) * seconds
 

@@ -37,6 +37,8 @@ class Engine(Protocol):
     """Localizes radiographs, several at a time."""
 
     model: Model
+    ahead: int
+    """How many radiographs it takes beside those that its workers are at."""
 
     async def localize(self, task: Task, upload: Upload) -> Reply:
         """Localize one radiograph, beside others.

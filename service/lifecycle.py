@@ -63,10 +63,7 @@ class Lifecycle:
         self.tracer = open_tracer(settings)
         self.uploads = Uploads(settings.max_upload_bytes)
         self.admission = Admission(
-            settings.worker_count,
-            settings.max_waiting,
-            settings.deadline_seconds,
-            self.metrics.stages["queue"].observe,
+            settings.worker_count, settings.max_waiting, settings.deadline_seconds
         )
         self.metrics.queue_depth.set_function(lambda: self.admission.waiting)
         self.metrics.queue_limit.set(settings.max_waiting)
@@ -102,6 +99,7 @@ class Lifecycle:
         """
         if self._engine is None:
             await asyncio.to_thread(self.open)
+        self.admission.begin_ahead(self.engine.ahead)
         self._tell_of(self.engine)
         self._warming = asyncio.create_task(self._warm_up(self.engine))
 

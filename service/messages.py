@@ -1,8 +1,13 @@
-"""Messages between the main process and a worker: pickled, after their length."""
+"""Messages between the main process and its workers, pickled.
+
+Tasks go through one socket that all workers read, each by the first that has time. What a worker
+says comes through a socket of its own, each message after its length.
+"""
 
 import asyncio
 import pickle
 import socket
+from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import Any
 
@@ -10,31 +15,49 @@ LENGTH = Struct("!I")
 
 MOST_AT_ONCE = 256 * 1024
 
+FULL_SECONDS = 0.001
+"""After how long a socket that is full is tried again."""
+
+
+def task_sockets() -> tuple[socket.socket, socket.socket]:
+    """The end for the main process, and the one that all workers read."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    return ours, theirs
+
+
+async def hand_over(tasks: socket.socket, message: object, file: int) -> None:
+    """Send a task, with a file, for the first worker that has time."""
+    data = pickle.dumps(message)
+    while True:
+        try:
+            socket.send_fds(tasks, [data], [file])
+        except BlockingIOError:
+            await asyncio.sleep(FULL_SECONDS)
+        else:
+            return
+
+
+def take_over(tasks: socket.socket) -> tuple[Any, int]:
+    """Wait for a task; its file is the caller's to close.
+
+    Raises `EOFError`, or `OSError`, where the other end is closed.
+    """
+    data, files, *_ = socket.recv_fds(tasks, MOST_AT_ONCE, 1)
+    if not data:
+        raise EOFError
+    return pickle.loads(data), files[0]
+
 
 def send(pipe: socket.socket, message: object) -> None:
     """Send from a worker."""
-    pipe.sendall(_framed(message))
+    data = pickle.dumps(message)
+    pipe.sendall(LENGTH.pack(len(data)) + data)
 
 
 def receive(pipe: socket.socket) -> Any:
     """Wait for a message. Raises `EOFError`, or `OSError`, where the other end is closed."""
-    return _rest(pipe, _read(pipe, LENGTH.size))
-
-
-def receive_with_file(pipe: socket.socket) -> tuple[Any, int | None]:
-    """Wait for a message; it may come with a file, which is the caller's to close."""
-    head, files, *_ = socket.recv_fds(pipe, LENGTH.size, 1)
-    return _rest(pipe, head), files[0] if files else None
-
-
-def _framed(message: object) -> bytes:
-    data = pickle.dumps(message)
-    return LENGTH.pack(len(data)) + data
-
-
-def _rest(pipe: socket.socket, head: bytes) -> Any:
-    head += _read(pipe, LENGTH.size - len(head))
-    return pickle.loads(_read(pipe, *LENGTH.unpack(head)))
+    return pickle.loads(_read(pipe, *LENGTH.unpack(_read(pipe, LENGTH.size))))
 
 
 def _read(pipe: socket.socket, count: int) -> bytes:
@@ -47,62 +70,50 @@ def _read(pipe: socket.socket, count: int) -> bytes:
     return data
 
 
-async def send_soon(pipe: socket.socket, message: object, file: int | None) -> None:
-    """Send to a worker without waiting in the event loop's way, with a file where it needs one."""
-    data = _framed(message)
-    sent = pipe.send(data) if file is None else socket.send_fds(pipe, [data], [file])
-    if sent < len(data):
-        await asyncio.get_running_loop().sock_sendall(pipe, data[sent:])
-
-
 class Inbox:
-    """What comes from a worker, one message at a time, beside everything else.
+    """What comes from a worker, beside everything else: the event loop listens all the while.
 
-    The event loop watches the socket all the while: to begin and to end that for each message
-    takes longer than to receive it.
+    Args:
+        pipe: the worker's.
+        take: is given each message.
+        ended: is called when the other end is closed.
     """
 
-    def __init__(self, pipe: socket.socket) -> None:
+    def __init__(
+        self, pipe: socket.socket, take: Callable[[Any], None], ended: Callable[[], None]
+    ) -> None:
         self._pipe = pipe
-        self._loop = asyncio.get_running_loop()
+        self._take, self._ended = take, ended
         self._data = bytearray()
-        self._next: asyncio.Future[Any] = self._loop.create_future()
+        self._loop = asyncio.get_running_loop()
         self._loop.add_reader(pipe, self._receive)
 
-    def next(self) -> "asyncio.Future[Any]":
-        """The message that is still to come; fails as `receive` does."""
-        self._next = self._loop.create_future()
-        return self._next
-
     def close(self) -> None:
-        """Close the socket; what it may still say is no one's."""
-        if self._pipe.fileno() >= 0:
-            self._loop.remove_reader(self._pipe)
-            self._pipe.close()
+        """Listen no more."""
+        self._loop.remove_reader(self._pipe)
 
     def _receive(self) -> None:
         try:
-            self._data += self._part()
-            if (message := self._message()) is not None and not self._next.done():
-                self._next.set_result(message)
+            part = self._pipe.recv(MOST_AT_ONCE)
         except BlockingIOError:
-            pass  # It only seemed to have something.
-        except Exception as error:
-            self.close()
-            if not self._next.done():
-                self._next.set_exception(error)
-
-    def _part(self) -> bytes:
-        part = self._pipe.recv(MOST_AT_ONCE)
+            return  # It only seemed to have something.
+        except OSError:
+            part = b""
         if not part:
-            raise EOFError
-        return part
+            self.close()
+            self._ended()
+            return
+        self._data += part
+        for message in self._messages():
+            self._take(message)
 
-    def _message(self) -> Any:
-        """Take the message, if all of it has come; None if not."""
-        if len(self._data) < LENGTH.size:
-            return None
-        if len(self._data) < LENGTH.size + LENGTH.unpack_from(self._data)[0]:
-            return None
-        data, self._data = self._data, bytearray()
-        return pickle.loads(memoryview(data)[LENGTH.size :])
+    def _messages(self) -> Iterator[Any]:
+        """Take each message of which all has come."""
+        while len(self._data) >= LENGTH.size:
+            end = LENGTH.size + LENGTH.unpack_from(self._data)[0]
+            if len(self._data) < end:
+                return
+            with memoryview(self._data) as data:
+                message = pickle.loads(data[LENGTH.size : end])
+            del self._data[:end]
+            yield message

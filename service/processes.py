@@ -2,52 +2,44 @@
 
 import asyncio
 import atexit
-import contextlib
 import os
-import socket
 from dataclasses import replace
-from multiprocessing import active_children, get_context
-from multiprocessing.process import BaseProcess
+from itertools import count
+from multiprocessing import active_children
+from time import perf_counter
 
 import structlog
 
-from localization import BundleRefused, Compute, ModelBundle
+from localization import Compute, ModelBundle
 from localization.session import choose_precision
 from service.engine import EngineClosed, Model, WorkFailed
-from service.messages import Inbox, receive, send_soon
+from service.messages import hand_over, task_sockets
 from service.settings import Settings
-from service.task import STAGES, Reply, Task
-from service.timeline import SharedTimeline
+from service.slots import Slot, create_slots
+from service.task import Reply, Task
 from service.uploads import Upload
-from service.worker import work
+from service.worker_process import NAME, WorkerProcess
 
 log = structlog.stdlib.get_logger("service")
 
-# A clean process that has loaded the libraries, of which workers are copies: they start at once and
-# share its memory, and no thread of this one is copied with them.
-processes = get_context("forkserver")
-processes.set_forkserver_preload(["service.worker"])
-
-LOADING_SECONDS = 120
-"""How long a worker may take to load."""
-
-GIVEN_UP_SECONDS = 10.0
-"""How long a worker that is to end is waited for."""
+AGAIN_SECONDS = 1.0
+"""After how long a worker that could not be had is tried again."""
 
 
 @atexit.register
 def _end_all() -> None:
     """Run before multiprocessing's own handler, which waits for workers that ignore its SIGTERM."""
     for child in active_children():
-        if child.name == "localize":
+        if child.name == NAME:
             child.kill()
 
 
 class ProcessEngine:
     """Hands radiographs to worker processes. See `service.engine.Engine`.
 
-    A worker that dies is replaced: only the request that it was at is lost. The event loop speaks
-    to the workers itself.
+    Each is taken by the first worker that has time; as many as there are workers are handed over
+    ahead, so that none of them has to wait for the event loop. A worker that dies is replaced:
+    only the request that it was at is lost.
 
     Raises:
         BundleRefused: as a worker found.
@@ -57,49 +49,116 @@ class ProcessEngine:
         self._settings = settings
         # Every worker, also one that comes later, gets this very model, whatever the folder holds.
         self._bundle = _with_one_graph(ModelBundle.load(settings.model), settings)
-        self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
-        self._closed = False
+        self.ahead = settings.worker_count
+        self._tasks, self._taken = task_sockets()
+        self._slots, self._memory = create_slots(settings.worker_count + self.ahead)
+        self._free: asyncio.Queue[Slot] = asyncio.Queue()
+        for slot in self._slots:
+            self._free.put_nowait(slot)
+        self._handed_over: dict[int, _HandedOver] = {}
+        """By serial number."""
+        self._serials, self._numbers = count(1), count(1)
+        self._replacements: set[asyncio.Task[None]] = set()
+        self._listening = self._closed = False
         # All begin to load before the first is waited for.
-        workers = [_Worker(settings, self._bundle) for _ in range(settings.worker_count)]
+        workers = [self._start_worker() for _ in range(settings.worker_count)]
         try:
             for worker in workers:
                 provider, precision = worker.wait_until_loaded()
-                self._idle.put_nowait(worker)
         except BaseException:
             for worker in workers:
                 worker.end(kill=True)
+            self._close_files()
             raise
+        self._workers = {worker.number: worker for worker in workers}
         self.model = Model(self._bundle.manifest, provider, precision)
 
     async def localize(self, task: Task, upload: Upload) -> Reply:
-        """Have one radiograph localized by a worker that is free; waits for one."""
+        """Have one radiograph localized by the first worker that has time."""
         if self._closed:
             raise EngineClosed
-        worker = await self._idle.get()
+        if not self._listening:
+            self._listen()
+        slot = await self._free.get()
         try:
-            try:
-                reply = await worker.ask(task, upload)
-            except _Gone as error:
-                worker = await self._replace(worker, error)
-                reply = await worker.ask(task, upload)
-        except (EOFError, OSError) as error:
-            worker = await self._replace(worker, error)
-            raise WorkFailed("WorkerDied", []) from error
+            reply = await self._ask(slot, task, upload)
         finally:
-            self._idle.put_nowait(worker)
+            self._free.put_nowait(slot)
         if isinstance(reply, Exception):
             raise reply
         return reply
 
-    async def _replace(self, worker: "_Worker", error: Exception) -> "_Worker":
-        stuck = isinstance(error, TimeoutError)
-        worker.hang_up()
-        exit_code = await asyncio.to_thread(worker.end, kill=stuck)
-        log.error("worker stuck" if stuck else "worker died", exit_code=exit_code)
-        return await asyncio.to_thread(self._load_another)
+    def _listen(self) -> None:
+        self._listening = True
+        for worker in self._workers.values():
+            worker.listen(self._take_reply, self._worker_ended)
 
-    def _load_another(self) -> "_Worker":
-        worker = _Worker(self._settings, self._bundle)
+    async def _ask(self, slot: Slot, task: Task, upload: Upload) -> Reply | Exception:
+        serial = next(self._serials)
+        slot.begin(serial)
+        handed_over = self._handed_over[serial] = _HandedOver(slot)
+        # Bare values: pickle is several times as long at objects.
+        work = (tuple(task.choices), task.request_id, task.max_pixels, task.policy, task.alone)
+        message = (slot.number, serial, *work, upload.offset, upload.length)
+        # What is not done when the deadline is over, no one waits for.
+        self._watch(handed_over, self._settings.deadline_seconds)
+        try:
+            await hand_over(self._tasks, message, upload.file)
+            with task.timeline.following(slot.stages):
+                return await handed_over.reply
+        finally:
+            handed_over.watch.cancel()
+            slot.end()
+            del self._handed_over[serial]
+
+    def _take_reply(self, message: tuple[int, Reply | Exception]) -> None:
+        serial, reply = message
+        if serial in self._handed_over:
+            self._handed_over[serial].succeed(reply)
+
+    def _watch(self, handed_over: "_HandedOver", seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        handed_over.watch = loop.call_later(seconds, self._look_after, handed_over)
+
+    def _look_after(self, handed_over: "_HandedOver") -> None:
+        """End the worker that is at a task for too long, or give up one that none has taken."""
+        worker = self._workers.get(handed_over.slot.worker)
+        if worker is None:
+            handed_over.fail("NoWorker")
+        elif (left := self._settings.deadline_seconds - handed_over.seconds_at_work()) > 0:
+            self._watch(handed_over, left)
+        else:
+            worker.kill()
+
+    def _worker_ended(self, worker: WorkerProcess) -> None:
+        del self._workers[worker.number]
+        for handed_over in self._handed_over.values():
+            if handed_over.slot.worker == worker.number:
+                handed_over.fail("WorkerDied")
+        replacement = asyncio.create_task(self._replace(worker))
+        self._replacements.add(replacement)
+        replacement.add_done_callback(self._replacements.discard)
+
+    async def _replace(self, worker: WorkerProcess) -> None:
+        exit_code = await asyncio.to_thread(worker.end)
+        log.error("worker stuck" if worker.killed else "worker died", exit_code=exit_code)
+        while not self._closed:
+            try:
+                another = await asyncio.to_thread(self._load_worker)
+            except Exception as error:
+                log.error("no worker can be had; it is tried again", reason=str(error))
+                await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                another.listen(self._take_reply, self._worker_ended)
+                self._workers[another.number] = another
+                return
+
+    def _start_worker(self) -> WorkerProcess:
+        files = (self._taken.fileno(), self._memory)
+        return WorkerProcess(next(self._numbers), self._settings, self._bundle, files)
+
+    def _load_worker(self) -> WorkerProcess:
+        worker = self._start_worker()
         worker.wait_until_loaded()
         return worker
 
@@ -107,106 +166,50 @@ class ProcessEngine:
         """Nothing left to do: a worker is warm before it says that it has loaded."""
 
     async def close(self) -> None:
-        """Wait for the workers that are at work, then end all."""
+        """Wait for what is handed over, then end all workers."""
         self._closed = True
-        # Who waits for a worker has come before, and gets one before.
-        workers = [await self._idle.get() for _ in range(self._settings.worker_count)]
-        for worker in workers:
+        # Who waits for a slot has come before, and gets one before.
+        for _ in self._slots:
+            await self._free.get()
+        if self._replacements:
+            await asyncio.wait(self._replacements)
+        for worker in self._workers.values():
             worker.hang_up()
+        self._close_files()  # After that there are no tasks for a worker, and it ends.
+        for worker in self._workers.values():
             await asyncio.to_thread(worker.end)
+
+    def _close_files(self) -> None:
+        self._tasks.close()
+        self._taken.close()
+        os.close(self._memory)
+
+
+class _HandedOver:
+    """A task in the workers' hands."""
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
+        self.reply: asyncio.Future[Reply | Exception] = asyncio.get_running_loop().create_future()
+        self.watch: asyncio.TimerHandle
+        self._since = perf_counter()
+
+    def seconds_at_work(self) -> float:
+        """For how long the worker that has taken it has had it, by its first stage."""
+        began = [began for began, _ in self.slot.stages.noted().values()]
+        return perf_counter() - min(began, default=self._since)
+
+    def succeed(self, reply: Reply | Exception) -> None:
+        """Let the worker's reply be the task's."""
+        if not self.reply.done():
+            self.reply.set_result(reply)
+
+    def fail(self, name: str) -> None:
+        """Let it have failed for a reason of that name."""
+        self.succeed(WorkFailed(name, []))
 
 
 def _with_one_graph(bundle: ModelBundle, settings: Settings) -> ModelBundle:
     precision = choose_precision(bundle, Compute(precision=settings.precision), "cpu")
     bundle.graph(precision)  # Is there one?
     return replace(bundle, contents={precision: bundle.contents[precision]})
-
-
-class _Gone(Exception):
-    """A worker was dead before it was asked."""
-
-
-class _Worker:
-    """One worker process, seen from this one."""
-
-    def __init__(self, settings: Settings, bundle: ModelBundle) -> None:
-        # What is not done when the deadline is over, no one waits for.
-        self._seconds = settings.deadline_seconds
-        self._file: int | None = None
-        self._inbox: Inbox | None = None
-        self._pipe, theirs = socket.socketpair()
-        with theirs:
-            self._process: BaseProcess = processes.Process(
-                target=work, args=(theirs, settings, bundle), name="localize", daemon=True
-            )
-            self._process.start()
-        # Stages go through shared memory: they are asked for while the worker is at them.
-        self._stages, memory = SharedTimeline.create(STAGES)
-        with contextlib.suppress(OSError):  # Where it has died already, the wait for it says so.
-            socket.send_fds(self._pipe, [b"\0"], [memory])
-        os.close(memory)
-
-    def wait_until_loaded(self) -> tuple[str, str]:
-        """Provider and precision of what it has loaded; raises what it could not load for."""
-        self._pipe.settimeout(LOADING_SECONDS)
-        try:
-            loaded = receive(self._pipe)
-        except (EOFError, OSError):
-            raise BundleRefused(f"A worker ended while it loaded, status {self.end()}.") from None
-        if isinstance(loaded, Exception):
-            self.end()
-            raise loaded
-        self._pipe.setblocking(False)
-        provider, precision = loaded
-        return provider, precision
-
-    async def ask(self, task: Task, upload: Upload) -> Reply | Exception:
-        """Raises `_Gone` where the process was dead before, `EOFError` or `OSError` where it died
-        of the task, or is stuck at it."""
-        self._stages.clear()
-        self._inbox = self._inbox or Inbox(self._pipe)
-        reply: asyncio.Future[Reply | Exception] = self._inbox.next()
-        # Bare values: pickle is several times as long at objects.
-        choices, place = tuple(task.choices), (upload.offset, upload.length)
-        message = (choices, task.request_id, task.max_pixels, task.policy, task.alone, *place)
-        try:
-            await send_soon(self._pipe, message, self._file_to_send(upload))
-        except OSError as error:  # Closed, where a new one could not be had before.
-            raise _Gone from error
-        give_up = asyncio.get_running_loop().call_later(self._seconds, _give_up, reply)
-        try:
-            with task.timeline.following(self._stages):
-                return await reply
-        except BaseException:
-            self.hang_up()  # What it may still say would answer another task.
-            raise
-        finally:
-            give_up.cancel()
-
-    def _file_to_send(self, upload: Upload) -> int | None:
-        """The file of the uploads, where the worker does not have it yet: one holds them all."""
-        if upload.file == self._file:
-            return None
-        self._file = upload.file
-        return self._file
-
-    def hang_up(self) -> None:
-        """Let it hear no more, and be heard no more; from the event loop."""
-        if self._inbox is not None:
-            self._inbox.close()
-        self._pipe.close()
-
-    def end(self, *, kill: bool = False) -> int | None:
-        """Let it end; its exit status."""
-        self._pipe.close()
-        if not kill:
-            self._process.join(GIVEN_UP_SECONDS)
-        if self._process.is_alive():
-            self._process.kill()
-        self._process.join()
-        return self._process.exitcode
-
-
-def _give_up(reply: "asyncio.Future[Reply | Exception]") -> None:
-    if not reply.done():
-        reply.set_exception(TimeoutError())

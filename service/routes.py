@@ -104,7 +104,6 @@ async def _localized(
     }
 
     async def work(alone: bool) -> Reply:
-        timeline.end("queue")
         task = Task(
             Choices(**dict(parameters)),
             correlation_id.get() or "",
@@ -113,8 +112,11 @@ async def _localized(
             alone,
             timeline,
         )
-        with upload:  # Also where the client has gone meanwhile.
-            return await lifecycle.localize(task, upload)
+        try:
+            with upload:  # Also where the client has gone meanwhile.
+                return await lifecycle.localize(task, upload)
+        finally:
+            _learn(lifecycle, timeline.seconds(time.perf_counter()))
 
     begun = time.perf_counter()
     timeline.begin("queue")
@@ -122,6 +124,14 @@ async def _localized(
         return await lifecycle.admission.run(work, _hung_up(request))
     finally:
         lifecycle.metrics.stages["total"].observe(time.perf_counter() - begun)
+
+
+def _learn(lifecycle: Lifecycle, seconds: dict[str, float]) -> None:
+    """Take into account how long a radiograph waited, and how long the worker was at it."""
+    waited = seconds.pop("queue")
+    lifecycle.metrics.stages["queue"].observe(waited)
+    if seconds:  # Else no worker came to be at it.
+        lifecycle.admission.learn(sum(seconds.values()))
 
 
 @router.get("/model", tags=["localization"])

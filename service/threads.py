@@ -17,6 +17,8 @@ from service.uploads import Upload
 class ThreadEngine:
     """Localizes in threads; inferences may be batched. See `service.engine.Engine`."""
 
+    ahead = 0
+
     def __init__(self, localizer: Localizer, settings: Settings) -> None:
         self.localizer = localizer
         self.model = Model(localizer.bundle.manifest, localizer.provider, localizer.precision)

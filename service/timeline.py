@@ -1,11 +1,8 @@
 """When the stages of one request began and ended."""
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from mmap import mmap
-from typing import Self
 
 Stages = dict[str, tuple[float, float | None]]
 """Begin and end by name; one that has not ended has None for its end."""
@@ -61,10 +58,16 @@ class Timeline:
         return {stage: ended - began for stage, (began, ended) in self.until(now).items()}
 
     def until(self, now: float) -> dict[str, tuple[float, float]]:
-        """Begin and end of each stage; one that has not ended has gone on until ``now``."""
+        """Begin and end of each stage.
+
+        One whose end was not noted has gone on until the next one began, the last until ``now``.
+        """
+        stages = self.noted()
+        # The end of each that has none.
+        otherwise = [*[began for began, _ in stages.values()][1:], now]
         return {
-            stage: (began, now if ended is None else ended)
-            for stage, (began, ended) in self.noted().items()
+            stage: (began, ended or other)
+            for (stage, (began, ended)), other in zip(stages.items(), otherwise, strict=False)
         }
 
 
@@ -74,33 +77,14 @@ class SharedTimeline(Timeline):
     So it is known what a worker is at, and how far it came before it was killed.
 
     Args:
-        memory: two numbers of 8 bytes for each stage.
+        times: two for each stage, begin and end; 0 is none.
         names: of the stages that can be noted, the same in each process.
     """
 
-    def __init__(self, memory: mmap, names: Sequence[str]) -> None:
+    def __init__(self, times: "memoryview[float]", names: Sequence[str]) -> None:
         super().__init__()
         self._places = {name: 2 * place for place, name in enumerate(names)}
-        # Two numbers for each stage, begin and end; 0 is none.
-        self._times = memoryview(memory).cast("d")
-
-    @classmethod
-    def create(cls, names: Sequence[str]) -> tuple[Self, int]:
-        """An empty one, and its memory's file, which is the caller's to send and to close."""
-        file = os.memfd_create("stages")
-        os.ftruncate(file, cls._size(names))
-        return cls(mmap(file, cls._size(names)), names), file
-
-    @classmethod
-    def open(cls, file: int, names: Sequence[str]) -> Self:
-        """The one that another process has created; closes the file."""
-        memory = mmap(file, cls._size(names))
-        os.close(file)
-        return cls(memory, names)
-
-    @staticmethod
-    def _size(names: Sequence[str]) -> int:
-        return 16 * len(names)
+        self._times = times
 
     def clear(self) -> None:
         """Forget everything, for the next request."""

@@ -19,7 +19,7 @@ class Reader:
     """
 
     def __init__(self, file: int) -> None:
-        self._file = file
+        self.file = file
         self._mapped: dict[int, mmap.mmap] = {}
         """By offset, each as long as the longest that was read there."""
 
@@ -31,7 +31,7 @@ class Reader:
         if memory is None or len(memory) < length:
             # All pages at once, which takes half the time of one after another.
             flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
-            memory = mmap.mmap(self._file, length, flags=flags, prot=mmap.PROT_READ, offset=offset)
+            memory = mmap.mmap(self.file, length, flags=flags, prot=mmap.PROT_READ, offset=offset)
             self._mapped[offset] = memory
         return memoryview(memory)[:length]
 

@@ -21,21 +21,21 @@ from service_helpers import wait_until
 from localization import BundleRefused, ModelBundle, RadiographRefused
 from localization.bundle import sha256, write_manifest
 from service.engine import Engine, EngineClosed, WorkFailed, load_localizer
-from service.processes import ProcessEngine, processes
+from service.processes import ProcessEngine
 from service.settings import Settings
 from service.task import Choices, Reply, Task
 from service.threads import ThreadEngine
 from service.uploads import Uploads
 from service.worker import work
+from service.worker_process import processes
 
 USUAL = Choices("png", "positive", None)
 EVERYTHING = Choices("values", "all", None)
 
 
-def cpu(bundle: Path) -> Settings:
-    return Settings(
-        model=bundle, provider="cpu", workers=2, threads=1, max_upload_bytes=8 * 1024**2
-    )
+def cpu(bundle: Path, **more: Any) -> Settings:
+    usual = {"provider": "cpu", "workers": 2, "threads": 1, "max_upload_bytes": 8 * 1024**2}
+    return Settings(model=bundle, **usual, **more)
 
 
 def task(data: bytes, choices: Choices = USUAL, **more: Any) -> tuple[Task, bytes]:
@@ -64,7 +64,7 @@ class Blocking:
         self._portal.call(self.engine.close)
 
 
-Open = Callable[[Path], tuple[Blocking, list[BaseProcess]]]
+Open = Callable[..., tuple[Blocking, list[BaseProcess]]]
 
 
 @pytest.fixture(scope="module")
@@ -100,15 +100,25 @@ def opened(portal: BlockingPortal) -> Iterator[Open]:
     """Open an engine of its own, and say which processes are its workers."""
     engines: list[Blocking] = []
 
-    def open_engine(bundle: Path) -> tuple[Blocking, list[BaseProcess]]:
+    def open_engine(bundle: Path, **more: Any) -> tuple[Blocking, list[BaseProcess]]:
         before = workers()
-        engines.append(Blocking(ProcessEngine(cpu(bundle)), portal))
+        engines.append(Blocking(ProcessEngine(cpu(bundle, **more)), portal))
         return engines[-1], list(workers() - before)
 
     yield open_engine
     for engine in engines:
         if not engine.engine._closed:
             engine.close()
+
+
+def stop(worker: BaseProcess) -> None:
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGSTOP)
+
+
+def go_on(worker: BaseProcess) -> None:
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGCONT)
 
 
 def kill(worker: BaseProcess) -> None:
@@ -232,18 +242,57 @@ def test_a_worker_that_is_killed_at_work_costs_that_request_alone(
     tiny_bundle: Path,
     png: bytes,
 ) -> None:
+    """Not those that are handed over already."""
     engine, (first, second) = opened(tiny_bundle)
-    assert first.pid is not None
-    os.kill(first.pid, signal.SIGSTOP)
-    with ThreadPoolExecutor(2) as callers:
-        asked = [callers.submit(engine.localize, task(png)) for _ in range(2)]
-        wait_until(lambda: any(each.done() for each in asked))  # by the one that goes on
-        assert not all(each.done() for each in asked)
+    slow = [slow_task(), slow_task()]
+    with ThreadPoolExecutor(4) as callers:
+        at_work = [callers.submit(engine.localize, job) for job in slow]
+        wait_until(lambda: all("decode" in job.timeline.noted() for job, _ in slow))
+        ahead = [callers.submit(engine.localize, task(png)) for _ in range(2)]
+        wait_until(lambda: engine.engine._free.qsize() == 0)
         kill(first)
-        errors = [each.exception(20) for each in asked]
+        errors = [each.exception(30) for each in at_work]
+        assert all(each.result(30).format == "PNG" for each in ahead)
     assert [type(error) for error in errors if error is not None] == [WorkFailed]
     assert all(isinstance(outcome, Reply) for outcome in replies(engine, png, 4))
     assert second.is_alive()
+
+
+def test_a_worker_that_is_at_a_task_for_too_long_is_replaced(
+    opened: Open, tiny_bundle: Path, png: bytes
+) -> None:
+    engine, (first, second) = opened(tiny_bundle, deadline_seconds=4)
+    slow = [slow_task(), slow_task()]
+    with ThreadPoolExecutor(3) as callers:
+        at_work = [callers.submit(engine.localize, job) for job in slow]
+        wait_until(lambda: all("decode" in job.timeline.noted() for job, _ in slow))
+        stop(first)
+        ahead = callers.submit(engine.localize, task(png))  # for the other one
+        errors = [each.exception(30) for each in at_work]
+        assert ahead.result(30).format == "PNG"
+    assert [type(error) for error in errors if error is not None] == [WorkFailed]
+    wait_until(lambda: not first.is_alive())
+    assert second.is_alive()
+    assert all(isinstance(outcome, Reply) for outcome in replies(engine, png, 6))
+
+
+def test_what_no_worker_has_taken_in_time_is_given_up_and_not_done_later(
+    opened: Open, tiny_bundle: Path, png: bytes
+) -> None:
+    engine, both = opened(tiny_bundle, deadline_seconds=0.5)
+    for worker in both:
+        stop(worker)
+    late, data = task(png)
+    with pytest.raises(WorkFailed, match="NoWorker"):
+        engine.localize((late, data))
+    for worker in both:
+        go_on(worker)
+    following = [task(png) for _ in range(4)]
+    for job in following:
+        engine.localize(job)
+    assert late.timeline.noted() == {}
+    assert all(len(job.timeline.noted()) == 4 for job, _ in following)
+    assert all(worker.is_alive() for worker in both)
 
 
 def test_what_a_worker_is_at_is_known_before_it_answers(opened: Open, tiny_bundle: Path) -> None:
@@ -254,16 +303,14 @@ def test_what_a_worker_is_at_is_known_before_it_answers(opened: Open, tiny_bundl
         asked = caller.submit(engine.localize, (job, data))
         wait_until(lambda: "decode" in job.timeline.noted())
         for worker in both:
-            assert worker.pid is not None
-            os.kill(worker.pid, signal.SIGSTOP)
+            stop(worker)
         try:
             (began, ended) = job.timeline.noted()["decode"]
             assert ended is None
             assert job.timeline.seconds(began + 7) == {"decode": 7}
         finally:
             for worker in both:
-                assert worker.pid is not None
-                os.kill(worker.pid, signal.SIGCONT)
+                go_on(worker)
         assert asked.result(30).seconds.keys() == {"decode", "inference", "boxes", "encode"}
     assert list(job.timeline.noted()) == ["decode", "inference", "boxes", "encode"]
     assert all(ended is not None for _, ended in job.timeline.noted().values())
@@ -323,7 +370,7 @@ def test_a_worker_whose_service_ends_at_once_ends_quietly(tiny_bundle: Path) -> 
     ours, theirs = socket.socketpair()
     ours.close()
     with theirs:
-        arguments = (theirs, cpu(tiny_bundle), ModelBundle.load(tiny_bundle))
+        arguments = (theirs, 1, cpu(tiny_bundle), ModelBundle.load(tiny_bundle))
         worker = processes.Process(target=work, args=arguments)
         worker.start()
     worker.join(30)
@@ -380,13 +427,12 @@ def test_closing_waits_for_what_is_at_work(
     png: bytes,
 ) -> None:
     engine, both = opened(tiny_bundle)
-    pids = [worker.pid for worker in both if worker.pid is not None]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+    for worker in both:
+        stop(worker)
     with ThreadPoolExecutor(2) as callers:
         try:
             at_work = callers.submit(engine.localize, task(png))
-            wait_until(lambda: engine.engine._idle.qsize() == 1)
+            wait_until(lambda: engine.engine._free.qsize() == 3)
             closing = callers.submit(engine.close)
             wait_until(lambda: engine.engine._closed)
             with pytest.raises(EngineClosed):
@@ -395,8 +441,8 @@ def test_closing_waits_for_what_is_at_work(
                 closing.result(0.2)
             assert not at_work.done()
         finally:
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
+            for worker in both:
+                go_on(worker)
         assert at_work.result(20).format == "PNG"
         closing.result(20)
     assert [worker.exitcode for worker in both] == [0, 0]

@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 import gc
 import threading
+import time
 import weakref
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -164,38 +164,63 @@ def assert_too_late(response: Response) -> None:
     ],
 )
 def test_a_full_queue_says_when_what_it_holds_will_be_done(
-    monkeypatch: pytest.MonkeyPatch, durations: list[float], max_waiting: int, retry_after: int
+    durations: list[float], max_waiting: int, retry_after: int
 ) -> None:
-    now = 0.0
-    monkeypatch.setattr("service.admission.time", SimpleNamespace(perf_counter=lambda: now))
-
-    async def take(seconds: float) -> None:
-        nonlocal now
-        now += seconds
-
     async def told() -> str:
-        admission = Admission(2, max_waiting, 20, lambda _: None)
+        admission = Admission(2, max_waiting, 20)
         for seconds in durations:
-            await admission.run(lambda _, seconds=seconds: take(seconds), never())
-            await asyncio.sleep(0)  # it leaves in the loop's next turn
-        gate = asyncio.Event()
-        held = [
-            asyncio.create_task(admission.run(lambda _: gate.wait(), never()))
-            for _ in range(2 + max_waiting)
-        ]
-        await asyncio.sleep(0)  # all of them begin
-        try:
+            admission.learn(seconds)
+        async with occupied(admission, 2 + max_waiting):
             with pytest.raises(Refused) as refusal:
                 admission.require_place()
-        finally:
-            gate.set()
-            await asyncio.gather(*held)
-            await admission.drain()
         assert refusal.value.slug == "queue-full"
         assert refusal.value.headers is not None
         return refusal.value.headers["Retry-After"]
 
     assert asyncio.run(told()) == str(retry_after)
+
+
+def test_it_learns_from_answers_how_long_a_worker_is_at_a_radiograph(
+    app: FastAPI, client: TestClient, png: bytes
+) -> None:
+    admission = app.state.lifecycle.admission
+    assert admission._mean_seconds == 0
+    begun = time.perf_counter()
+    assert post(client, png).status_code == 200
+    assert 0 < admission._mean_seconds < time.perf_counter() - begun
+
+
+def test_some_of_those_that_wait_begin_ahead() -> None:
+    async def scenario() -> None:
+        admission = Admission(2, 4, 20)
+        admission.begin_ahead(1)
+        async with occupied(admission, 5) as begun:
+            assert len(begun) == 3
+            assert admission.waiting == 3
+            admission.require_place()
+        assert len(begun) == 5
+
+    asyncio.run(scenario())
+
+
+@contextlib.asynccontextmanager
+async def occupied(admission: Admission, jobs: int) -> AsyncIterator[list[bool]]:
+    """Jobs that end with the block; each that has begun, told whether it is alone."""
+    gate, begun = asyncio.Event(), []
+
+    async def job(alone: bool) -> None:
+        begun.append(alone)
+        await gate.wait()
+
+    held = [asyncio.create_task(admission.run(job, never())) for _ in range(jobs)]
+    for _ in range(3):  # all of them begin
+        await asyncio.sleep(0)
+    try:
+        yield begun
+    finally:
+        gate.set()
+        await asyncio.gather(*held)
+        await admission.drain()
 
 
 async def never() -> None:
@@ -284,7 +309,7 @@ def test_who_hangs_up_leaves_no_upload_behind() -> None:
 
     async def scenario() -> int:
         gate = asyncio.Event()
-        admission = Admission(1, 4, 60, lambda seconds: None)
+        admission = Admission(1, 4, 60)
         first = asyncio.create_task(admission.run(lambda alone: gate.wait(), never()))
         for _ in range(3):
             gone = asyncio.get_running_loop().create_future()
