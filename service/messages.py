@@ -15,9 +15,6 @@ LENGTH = Struct("!I")
 
 MOST_AT_ONCE = 256 * 1024
 
-FULL_SECONDS = 0.001
-"""After how long a socket that is full is tried again."""
-
 
 def task_sockets() -> tuple[socket.socket, socket.socket]:
     """The end for the main process, and the one that all workers read."""
@@ -26,16 +23,13 @@ def task_sockets() -> tuple[socket.socket, socket.socket]:
     return ours, theirs
 
 
-async def hand_over(tasks: socket.socket, message: object, file: int) -> None:
-    """Send a task, with a file, for the first worker that has time."""
-    data = pickle.dumps(message)
-    while True:
-        try:
-            socket.send_fds(tasks, [data], [file])
-        except BlockingIOError:
-            await asyncio.sleep(FULL_SECONDS)
-        else:
-            return
+def hand_over(tasks: socket.socket, message: object, file: int) -> bool:
+    """Send a task, with a file, for the first worker that has time; False where none has room."""
+    try:
+        socket.send_fds(tasks, [pickle.dumps(message)], [file])
+    except BlockingIOError:
+        return False
+    return True
 
 
 def take_over(tasks: socket.socket) -> tuple[Any, int]:
@@ -113,7 +107,9 @@ class Inbox:
             end = LENGTH.size + LENGTH.unpack_from(self._data)[0]
             if len(self._data) < end:
                 return
-            with memoryview(self._data) as data:
-                message = pickle.loads(data[LENGTH.size : end])
-            del self._data[:end]
+            try:
+                with memoryview(self._data) as data:
+                    message = pickle.loads(data[LENGTH.size : end])
+            finally:
+                del self._data[:end]
             yield message

@@ -6,7 +6,6 @@ import os
 from dataclasses import replace
 from itertools import count
 from multiprocessing import active_children
-from time import perf_counter
 
 import structlog
 
@@ -24,6 +23,12 @@ log = structlog.stdlib.get_logger("service")
 
 AGAIN_SECONDS = 1.0
 """After how long a worker that could not be had is tried again."""
+
+SOON_SECONDS = 0.1
+"""After how long it is looked again whether a worker has just taken a task."""
+
+FULL_SECONDS = 0.001
+"""After how long a task for which there was no room is handed over again."""
 
 
 @atexit.register
@@ -61,8 +66,10 @@ class ProcessEngine:
         self._replacements: set[asyncio.Task[None]] = set()
         self._listening = self._closed = False
         # All begin to load before the first is waited for.
-        workers = [self._start_worker() for _ in range(settings.worker_count)]
+        workers: list[WorkerProcess] = []
         try:
+            for _ in range(settings.worker_count):
+                workers.append(self._start_worker())
             for worker in workers:
                 provider, precision = worker.wait_until_loaded()
         except BaseException:
@@ -103,7 +110,8 @@ class ProcessEngine:
         # What is not done when the deadline is over, no one waits for.
         self._watch(handed_over, self._settings.deadline_seconds)
         try:
-            await hand_over(self._tasks, message, upload.file)
+            while not handed_over.reply.done() and not hand_over(self._tasks, message, upload.file):
+                await asyncio.sleep(FULL_SECONDS)
             with task.timeline.following(slot.stages):
                 return await handed_over.reply
         finally:
@@ -122,13 +130,26 @@ class ProcessEngine:
 
     def _look_after(self, handed_over: "_HandedOver") -> None:
         """End the worker that is at a task for too long, or give up one that none has taken."""
-        worker = self._workers.get(handed_over.slot.worker)
-        if worker is None:
-            handed_over.fail("NoWorker")
-        elif (left := self._settings.deadline_seconds - handed_over.seconds_at_work()) > 0:
+        slot = handed_over.slot
+        if handed_over.reply.done():
+            return  # Whoever asked is about to be told.
+        if not slot.worker:
+            self._withdraw(handed_over)
+        elif (left := self._settings.deadline_seconds - slot.seconds_at_work()) > 0:
             self._watch(handed_over, left)
+        elif slot.worker in self._workers:
+            self._workers[slot.worker].kill()
         else:
-            worker.kill()
+            self._watch(handed_over, SOON_SECONDS)  # It has only just been loaded.
+
+    def _withdraw(self, handed_over: "_HandedOver") -> None:
+        """Have no worker take a task any more; if none was just about to, it is given up."""
+        if handed_over.withdrawn:
+            handed_over.fail("NoWorker")
+        else:
+            handed_over.withdrawn = True
+            handed_over.slot.end()
+            self._watch(handed_over, SOON_SECONDS)
 
     def _worker_ended(self, worker: WorkerProcess) -> None:
         del self._workers[worker.number]
@@ -140,9 +161,9 @@ class ProcessEngine:
         replacement.add_done_callback(self._replacements.discard)
 
     async def _replace(self, worker: WorkerProcess) -> None:
-        exit_code = await asyncio.to_thread(worker.end)
+        exit_code = await asyncio.to_thread(worker.end, kill=True)
         log.error("worker stuck" if worker.killed else "worker died", exit_code=exit_code)
-        while not self._closed:
+        while not self._closed or self._handed_over:
             try:
                 another = await asyncio.to_thread(self._load_worker)
             except Exception as error:
@@ -192,12 +213,7 @@ class _HandedOver:
         self.slot = slot
         self.reply: asyncio.Future[Reply | Exception] = asyncio.get_running_loop().create_future()
         self.watch: asyncio.TimerHandle
-        self._since = perf_counter()
-
-    def seconds_at_work(self) -> float:
-        """For how long the worker that has taken it has had it, by its first stage."""
-        began = [began for began, _ in self.slot.stages.noted().values()]
-        return perf_counter() - min(began, default=self._since)
+        self.withdrawn = False
 
     def succeed(self, reply: Reply | Exception) -> None:
         """Let the worker's reply be the task's."""

@@ -1,14 +1,15 @@
 """Slots: memory that all processes share, one for each task that is in the workers' hands."""
 
 import os
+import time
 from mmap import mmap
 
 from service.task import STAGES
 from service.timeline import SharedTimeline
 
-SERIAL, WORKER, TIMES = range(3)
+SERIAL, WORKER, TAKEN, TIMES = range(4)
 NUMBERS = TIMES + 2 * len(STAGES)
-"""Of each slot: its task's serial number, the worker that has taken it, its stages' times."""
+"""Of each slot: its task's serial number, who has taken it and when, its stages' times."""
 
 
 class Slot:
@@ -38,6 +39,7 @@ class Slot:
         """Note that a worker has the task; False where it was given up meanwhile."""
         if self._numbers[SERIAL] != serial:
             return False
+        self._numbers[TAKEN] = time.perf_counter()
         self._numbers[WORKER] = worker
         return True
 
@@ -45,6 +47,10 @@ class Slot:
     def worker(self) -> int:
         """The number of the worker that has taken the task; 0 where none has."""
         return int(self._numbers[WORKER])
+
+    def seconds_at_work(self) -> float:
+        """For how long the worker that has taken the task has had it."""
+        return time.perf_counter() - self._numbers[TAKEN]
 
 
 def create_slots(count: int) -> tuple[list[Slot], int]:
