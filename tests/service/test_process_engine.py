@@ -287,9 +287,12 @@ def test_what_no_worker_has_taken_in_time_is_given_up_and_not_done_later(
         engine.localize((late, data))
     for worker in both:
         go_on(worker)
-    following = [task(png) for _ in range(4)]
+    slot, *others = engine.engine._slots
+    following = [task(png) for _ in others]
     for job in following:
         engine.localize(job)
+    assert slot.worker == 0  # though one had been sent for it before all others
+    assert all(slot.worker for slot in others)
     assert late.timeline.noted() == {}
     assert all(len(job.timeline.noted()) == 4 for job, _ in following)
     assert all(worker.is_alive() for worker in both)
