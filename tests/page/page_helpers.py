@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page, Route, sync_playwright
 ROOT = Path(__file__).parents[2]
 SERVE = "from service.server import serve; from service.settings import Settings; serve(Settings())"
 STARTING_SECONDS = 60.0
+INTERCEPTING_SECONDS = 15.0
 
 ARGUMENTS = [
     "--no-sandbox",  # which needs rights that a container seldom has; it shows this page alone
@@ -67,9 +68,10 @@ def intercept(page: Page, pattern: str, handle: Callable[[Route], None]) -> None
     """
     probe = "?intercepted"
     page.route(f"**/*{probe}", lambda route: route.fulfill(body=probe))
-    page.wait_for_function(
-        "async (probe) => await (await fetch(probe)).text() === probe", arg=probe
-    )
+    # Not `wait_for_function`, which takes a promise for a yes.
+    give_up = time.monotonic() + INTERCEPTING_SECONDS
+    while page.evaluate("(probe) => fetch(probe).then((answer) => answer.text())", probe) != probe:
+        assert time.monotonic() < give_up, "The browser does not intercept requests."
     page.route(pattern, handle)
 
 
