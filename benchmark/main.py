@@ -1,4 +1,8 @@
-"""The benchmark: rounds in which every method gets a time slice on every radiograph."""
+"""The benchmark: rounds in which every method gets a time slice on every radiograph.
+
+In each round the methods come in another order: what one leaves behind, in caches or of a
+processor's budget, falls to each of the others.
+"""
 
 import argparse
 import sys
@@ -7,16 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from random import Random
 from typing import Any
 
 import orjson
 
 from benchmark import radiographs
+from benchmark.figures import Figures, Turn, rate_ratio
 from benchmark.load import Load, generator, request
 from benchmark.processes import Helper, cpu_seconds, memory
 from benchmark.radiographs import Sample
-from benchmark.report import Figures, Page, machine, number, table
+from benchmark.report import Page, machine, number, table
 from benchmark.servers import LITSERVE, SERVICE, Server
 from benchmark.work import Task, bare_session, localize, open_localizer, whole_job
 from localization.cores import cores
@@ -43,10 +48,10 @@ class Method:
 
     name: str
     callers: int
-    spend: Callable[[Sample, float], Figures]
+    spend: Callable[[Sample, float], Turn]
 
 
-Rounds = dict[str, dict[Method, list[Figures]]]
+Rounds = dict[str, dict[Method, list[Turn]]]
 """By radiograph and method."""
 
 
@@ -89,12 +94,12 @@ def _methods(stack: ExitStack, service: Server, litserve: Server) -> list[Method
     def helpers(count: int, *arguments: Any) -> list[Helper]:
         return [stack.enter_context(Helper(*arguments)) for _ in range(count)]
 
-    def pool(workers: list[Helper]) -> Callable[[Sample, float], Figures]:
+    def pool(workers: list[Helper]) -> Callable[[Sample, float], Turn]:
         return lambda sample, seconds: _spend_in_process(workers, sample, seconds)
 
     sender = stack.enter_context(Helper(generator))
 
-    def served(server: Server, callers: int) -> Callable[[Sample, float], Figures]:
+    def served(server: Server, callers: int) -> Callable[[Sample, float], Turn]:
         return lambda sample, seconds: _spend_served(server, sender, callers, sample, seconds)
 
     return [
@@ -112,30 +117,31 @@ def _run(
     rounds: Rounds = {sample.name: {method: [] for method in methods} for sample in samples}
     for index in range(count):
         for sample in samples:
-            for method in methods:
-                figures = method.spend(sample, seconds)
-                rounds[sample.name][method].append(figures)
+            # The same orders in each run.
+            for method in Random(f"{index} {sample.name}").sample(methods, len(methods)):
+                turn = method.spend(sample, seconds)
+                rounds[sample.name][method].append(turn)
                 _say(
                     f"round {index + 1}/{count}, {sample.name}, {method.name} at "
-                    f"{method.callers}: {figures.rate:.1f}/s, p50 {figures.p50:.1f} ms"
+                    f"{method.callers}: {turn.rate:.1f}/s"
                 )
     return rounds
 
 
-def _spend_in_process(workers: list[Helper], sample: Sample, seconds: float) -> Figures:
+def _spend_in_process(workers: list[Helper], sample: Sample, seconds: float) -> Turn:
     for worker in workers:
         worker.begin(Task(sample.data, seconds))
     slices = [worker.result() for worker in workers]
-    return Figures.of(slices, memory([worker.pid for worker in workers]))
+    return Turn(slices, memory([worker.pid for worker in workers]))
 
 
 def _spend_served(
     server: Server, sender: Helper, callers: int, sample: Sample, seconds: float
-) -> Figures:
+) -> Turn:
     with _awake(server):
         sender.begin(Load(server.port, request(sample.data), callers, seconds))
         spent = sender.result()
-        return Figures.of([spent], memory([server.pid]))
+        return Turn([spent], memory([server.pid]))
 
 
 @contextmanager
@@ -182,9 +188,10 @@ def _describe(
 ) -> str:
     parts = [
         machine(),
-        f"Medians of {options.rounds} rounds of {options.seconds:g} s; in brackets, the median "
-        "of the rounds' ratios to the whole job in-process, one process per core (latencies of "
-        f"one caller: to its one caller). {idle}",
+        f"{options.rounds} rounds of {options.seconds:g} s: mean rates, latencies of all rounds "
+        "together, medians of memory. In brackets, ratios to the whole job in-process, one process "
+        "per core (latencies of one caller: to its one caller); those of rates with their standard "
+        f"error. {idle}",
     ]
     for sample in samples:
         parts.append(f"### {sample.name}, {len(sample.data) / 1e6:.2f} MB")
@@ -192,38 +199,33 @@ def _describe(
     return "\n\n".join(parts)
 
 
-def _table(rounds: dict[Method, list[Figures]]) -> str:
-    bases = [figures for method, figures in rounds.items() if method.name == "whole job"]
+def _table(rounds: dict[Method, list[Turn]]) -> str:
+    bases = [turns for method, turns in rounds.items() if method.name == "whole job"]
     return table(
         HEAD,
         [
-            [
-                method.name,
-                str(method.callers),
-                *_row(figures, bases[0], bases[method.callers == 1]),
-            ]
-            for method, figures in rounds.items()
+            [method.name, str(method.callers), *_row(turns, bases[0], bases[method.callers == 1])]
+            for method, turns in rounds.items()
         ],
     )
 
 
-def _row(rounds: list[Figures], base: list[Figures], latency_base: list[Figures]) -> Iterator[str]:
+def _row(turns: list[Turn], base: list[Turn], latency_base: list[Turn]) -> Iterator[str]:
     """The cells of a method's figures with their ratios."""
-    middle = Figures.median(rounds)
+    figures = Figures.of(turns)
+    ratio, error = rate_ratio(turns, base)
+    yield f"{number(figures.rate)} ({number(ratio, 2)} ± {number(error, 2)})"
     for name, compared in (
-        ("rate", base),
         ("p50", latency_base),
         ("p95", latency_base),
         ("p99", latency_base),
         ("memory", base),
     ):
-        ratio = median(
-            getattr(one, name) / getattr(other, name)
-            for one, other in zip(rounds, compared, strict=True)
-        )
-        yield f"{number(getattr(middle, name))} ({number(ratio, 2)})"
-    yield number(middle.others, 0)
-    yield number(middle.generator, 2) if middle.generator else "–"
+        value = getattr(figures, name)
+        ratio = value / getattr(Figures.of(compared), name)
+        yield f"{number(value)} ({number(ratio, 2)})"
+    yield str(figures.others)
+    yield number(figures.generator, 2) if figures.generator else "–"
 
 
 def _say(message: str) -> None:

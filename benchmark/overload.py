@@ -6,9 +6,10 @@ from pathlib import Path
 from statistics import median
 
 from benchmark import radiographs
+from benchmark.figures import percentile
 from benchmark.load import Caller, Load, generator, request
 from benchmark.processes import Helper, memory
-from benchmark.report import Page, machine, number, percentile, table
+from benchmark.report import Page, machine, number, table
 from benchmark.servers import SERVICE, Server
 
 SINGLE, WARM_UP = 50, 10

@@ -1,16 +1,12 @@
-"""Figures and their Markdown: percentiles, tables, the machine, and where they are written."""
+"""Markdown: tables, the machine, and where they are written."""
 
 import math
 import platform
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
-from typing import Self
 
-from benchmark.work import Slice
 from localization.cores import cores
 
 PACKAGES = (
@@ -22,50 +18,6 @@ PACKAGES = (
     "uvicorn",
     "litserve",
 )
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What one method reached in one time slice, or the medians of several."""
-
-    rate: float
-    """Radiographs per second."""
-    p50: float
-    """Latency in ms, as the two below."""
-    p95: float
-    p99: float
-    memory: float
-    """PSS of all its processes in MB."""
-    others: float = 0
-    """Answers without a localization."""
-    generator: float = 0
-    """CPU time of the load generator in ms per request."""
-
-    @classmethod
-    def of(cls, slices: Sequence[Slice], memory: float) -> Self:
-        """Of the slices that processes spent side by side."""
-        latencies = [1000 * latency for spent in slices for latency in spent.latencies]
-        return cls(
-            sum(len(spent.latencies) / spent.seconds for spent in slices),
-            percentile(latencies, 50),
-            percentile(latencies, 95),
-            percentile(latencies, 99),
-            memory,
-            sum(spent.others.total() for spent in slices),
-            1000 * sum(spent.generator for spent in slices),
-        )
-
-    @classmethod
-    def median(cls, rounds: Sequence[Self]) -> Self:
-        """Each figure's median over rounds."""
-        return cls(*(median(getattr(one, name.name) for one in rounds) for name in fields(cls)))
-
-
-def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that so many per cent of all do not exceed; not a number for none."""
-    if not values:
-        return math.nan
-    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

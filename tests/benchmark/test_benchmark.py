@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.figures import Figures, Turn, percentile, rate_ratio
 from benchmark.load import Caller, Load, request, send
-from benchmark.main import Method, _table
-from benchmark.radiographs import NAMES, make
-from benchmark.report import Figures, Page, percentile, table
+from benchmark.main import Method, _run, _table
+from benchmark.radiographs import NAMES, Sample, make
+from benchmark.report import Page, table
 from benchmark.work import Slice
 from localization import Radiograph
 
@@ -56,32 +57,70 @@ def test_percentile_is_a_value_that_was_measured() -> None:
     assert math.isnan(percentile([], 50))
 
 
-def test_figures_of_processes_side_by_side() -> None:
-    slices = [Slice(2.0, [0.1, 0.3], Counter({503: 4}), 0.002), Slice(1.0, [0.2])]
-    figures = Figures.of(slices, memory=7)
-    assert (figures.rate, figures.p50, figures.p99) == (2.0, 200, 300)
-    assert (figures.memory, figures.others, figures.generator) == (7, 4, 2)
+def test_figures_of_processes_side_by_side_and_of_turns() -> None:
+    turns = [
+        Turn([Slice(2.0, [0.1, 0.3], Counter({503: 4}), 0.002), Slice(1.0, [0.2])], memory=7),
+        Turn([Slice(1.0, [0.4] * 4, Counter({503: 1}), 0.002), Slice(1.0, generator=0.004)], 9),
+    ]
+    assert [turn.rate for turn in turns] == [2.0, 4.0]
+    figures = Figures.of(turns)
+    assert (figures.rate, figures.p50, figures.p99) == (3.0, 400, 400)
+    assert (figures.memory, figures.others, figures.generator) == (8, 5, 2)
+
+
+def _turns(*rates: int) -> list[Turn]:
+    return [Turn([Slice(1.0, [1 / rate] * rate)], memory=100) for rate in rates]
+
+
+def test_ratio_of_rates_and_its_standard_error() -> None:
+    assert rate_ratio(_turns(9, 18), _turns(10, 20)) == pytest.approx((0.9, 0.0))
+    # Of means the jackknife's error is the textbook's.
+    ratio, error = rate_ratio(_turns(8, 10, 12), _turns(10, 10, 10))
+    assert (ratio, error) == pytest.approx((1.0, 0.2 / math.sqrt(3)))
+    ratio, error = rate_ratio(_turns(8), _turns(10))
+    assert ratio == 0.8
+    assert math.isnan(error)
 
 
 def test_table() -> None:
     assert table(("name", "figure"), [["a", "1"]]) == "| name | figure |\n| --- | ---: |\n| a | 1 |"
 
 
-def test_ratios_are_to_the_same_rounds_and_to_as_many_callers() -> None:
-    def method(name: str, callers: int) -> Method:
-        return Method(name, callers, lambda sample, seconds: Figures(0, 0, 0, 0, 0))
+def _method(name: str, callers: int) -> Method:
+    return Method(name, callers, lambda sample, seconds: _turns(callers)[0])
 
-    def rounds(*latencies: float) -> list[Figures]:
-        return [Figures(1000 / ms, ms, ms, ms, memory=100) for ms in latencies]
 
+def test_ratios_are_to_as_many_callers() -> None:
     lines = _table(
         {
-            method("whole job", 2): rounds(10, 20, 10),
-            method("whole job", 1): rounds(5, 10, 5),
-            method("service", 1): rounds(10, 20, 40),
+            _method("whole job", 2): _turns(100, 50),
+            _method("whole job", 1): _turns(200, 100),
+            _method("service", 1): _turns(50, 25),
         }
     ).splitlines()
-    assert lines[-1].startswith("| service | 1 | 50.0 (1.00) | 20.0 (2.00) | 20.0 (2.00) |")
+    row = "| service | 1 | 37.5 (0.50 ± 0.00) | 20.0 (4.00) | 40.0 (4.00) | 40.0 (4.00) | 100.0"
+    assert lines[-1].startswith(row)
+
+
+def test_each_round_has_all_methods_in_another_order() -> None:
+    order: list[int] = []
+
+    def spend(callers: int) -> Turn:
+        order.append(callers)
+        return _turns(callers)[0]
+
+    methods = [
+        Method("a method", callers, lambda sample, seconds, callers=callers: spend(callers))
+        for callers in range(1, 12)
+    ]
+    rounds = _run(methods, [Sample("png-1024", b"")], seconds=1, count=3)
+    in_rounds = [tuple(order[begin : begin + 11]) for begin in (0, 11, 22)]
+    assert all(sorted(one) == list(range(1, 12)) for one in in_rounds)
+    assert len(set(in_rounds)) == 3
+    assert all(
+        [turn.rate for turn in turns] == [method.callers] * 3
+        for method, turns in rounds["png-1024"].items()
+    )
 
 
 def test_page_changes_its_part_alone(tmp_path: Path) -> None:
