@@ -1,4 +1,4 @@
-"""The load: callers that each keep one connection and ask again as soon as they are answered.
+"""The load: callers that each keep one connection and ask again as soon as they may.
 
 They are threads of one process that block in sockets and parse no more of an answer than its
 status and length: the load shares the machine with what it measures.
@@ -18,6 +18,7 @@ from benchmark.work import WARM_UP, Slice
 PATIENCE = struct.pack("ll", 300, 0)
 """Seconds and microseconds."""
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+RETRY_AFTER = re.compile(rb"\r\nretry-after: *(\d+)", re.IGNORECASE)
 CLOSES = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
 
@@ -29,6 +30,8 @@ class Load:
     request: bytes
     callers: int
     seconds: float
+    patient: bool = True
+    """Whether who is turned away waits for as long as `Retry-After` says."""
 
 
 def request(data: bytes) -> bytes:
@@ -46,10 +49,13 @@ class Caller:
     def __init__(self, port: int, request: bytes) -> None:
         self._port, self._request = port, request
         self._buffer = bytearray(1 << 16)
+        self.retry_after = 0
+        """Seconds, as the last answer says."""
         self._connection = self._connect()
 
     def ask(self) -> int:
         """Send the request and read the whole answer; its status, 0 if the connection broke."""
+        self.retry_after = 0
         try:
             self._connection.sendall(self._request)
             return self._read_answer()
@@ -79,6 +85,8 @@ class Caller:
             count = self._receive()
             received += self._buffer[:count]
         head = received[:end]
+        if retry_after := RETRY_AFTER.search(head):
+            self.retry_after = int(retry_after[1])
         length = LENGTH.search(head)
         missing = end + 4 + (int(length[1]) if length else 0) - len(received)
         while missing > 0:
@@ -160,5 +168,7 @@ def _call(load: Load, window: _Window) -> list[_Answer]:
         answers.append(_Answer(begun, time.perf_counter(), status))
         if len(answers) == 1:
             window.warm()
+        if load.patient:
+            time.sleep(min(caller.retry_after, max(0.0, window.closes - time.perf_counter())))
     caller.close()
     return answers

@@ -25,7 +25,7 @@ def main() -> None:
     sent = request(sample.data)
     with Helper(generator) as sender, Server(SERVICE) as server:
         before, memory_before = _unloaded(server, sent), memory([server.pid])
-        sender.begin(Load(server.port, sent, options.callers, options.seconds))
+        sender.begin(Load(server.port, sent, options.callers, options.seconds, patient=False))
         most = memory_before
         while sender.busy(MEMORY_SECONDS):
             most = max(most, memory([server.pid]))

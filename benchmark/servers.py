@@ -83,7 +83,7 @@ class Server:
         while time.monotonic() < give_up and self._process.poll() is None:
             if self.client.ready():
                 return
-            time.sleep(0.1)
+            time.sleep(0.02)
         raise RuntimeError(f"python {name} does not get ready")
 
 

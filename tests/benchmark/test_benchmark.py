@@ -33,6 +33,8 @@ class Answering(BaseHTTPRequestHandler):
             return
         self.send_response(status)
         self.send_header("Content-Length", "100000")
+        if status == 503:
+            self.send_header("Retry-After", "60")
         self.end_headers()
         self.wfile.write(bytes(100_000))
 
@@ -157,9 +159,19 @@ def test_callers_count_what_is_answered_in_the_slice(server: ThreadingHTTPServer
 
 def test_other_answers_are_counted_apart(server: ThreadingHTTPServer) -> None:
     server.statuses = iter(lambda: 503, None)  # type: ignore[attr-defined]
-    spent = send(Load(server.server_port, request(BODY), callers=2, seconds=0.1))
+    load = Load(server.server_port, request(BODY), callers=2, seconds=0.1, patient=False)
+    spent = send(load)
     assert spent.latencies == []
     assert set(spent.others) == {503}
+    assert spent.others[503] > 2
+
+
+def test_who_is_turned_away_waits_for_as_long_as_the_answer_says(
+    server: ThreadingHTTPServer,
+) -> None:
+    server.statuses = statuses = iter([503, 503, 200])  # type: ignore[attr-defined]
+    send(Load(server.server_port, request(BODY), callers=2, seconds=0.1))
+    assert next(statuses) == 200  # Neither has asked again, nor is it waited for longer.
 
 
 def test_a_caller_connects_again_where_the_connection_broke(server: ThreadingHTTPServer) -> None:
