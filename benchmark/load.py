@@ -21,6 +21,9 @@ LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 RETRY_AFTER = re.compile(rb"\r\nretry-after: *(\d+)", re.IGNORECASE)
 CLOSES = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
+LOOK_SECONDS = 1.0
+"""After how long who waits looks whether the time slice is over."""
+
 
 @dataclass(frozen=True)
 class Load:
@@ -152,6 +155,12 @@ class _Window:
     def closes(self) -> float:
         return self.opens + self.load.seconds
 
+    def wait(self, seconds: float) -> None:
+        """Return after so many seconds, or soon after the window has closed."""
+        end = time.perf_counter() + seconds
+        while (left := min(end, self.closes) - time.perf_counter()) > 0:
+            time.sleep(min(left, LOOK_SECONDS))
+
     def warm(self) -> None:
         """Say that one more caller has had an answer."""
         with self._lock:
@@ -169,6 +178,6 @@ def _call(load: Load, window: _Window) -> list[_Answer]:
         if len(answers) == 1:
             window.warm()
         if load.patient:
-            time.sleep(min(caller.retry_after, max(0.0, window.closes - time.perf_counter())))
+            window.wait(caller.retry_after)
     caller.close()
     return answers

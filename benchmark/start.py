@@ -19,9 +19,8 @@ def main() -> None:
         [name, number(median(seconds), 2), number(max(seconds), 2)]
         for name, seconds in zip(("ready", "stopped"), zip(*tries, strict=True), strict=True)
     ]
-    page.write(
-        f"{machine()} {options.tries} times.\n\n{table(('seconds until', 'median', 'longest'), rows)}"
-    )
+    figures = table(("seconds until", "median", "longest"), rows)
+    page.write(f"{machine()} {options.tries} times.\n\n{figures}")
 
 
 def start_and_stop() -> tuple[float, float]:
