@@ -1,6 +1,6 @@
-"""The choices behind the service: decoders and runtimes side by side, `python -m benchmark.parts`.
+"""The choices behind the service side by side: decoders, runtimes, what a session may use.
 
-Milliseconds of one thread's work, in turns, as a machine's speed drifts.
+`python -m benchmark.parts`: milliseconds of each, in turns, as a machine's speed drifts.
 """
 
 import argparse
@@ -13,13 +13,17 @@ from statistics import median
 import cv2
 import imagecodecs
 import numpy as np
+import onnxruntime
 import openvino
 from kornia_rs import io as kornia
+from numpy.typing import NDArray
 from PIL import Image
 
 from benchmark import radiographs
 from benchmark.report import Page, machine, number, table
 from localization import Compute, Localizer, ModelBundle, shipped_bundle
+from localization.cores import cores
+from localization.session import INPUT, OUTPUTS, choose_precision
 
 Work = Callable[[], object]
 
@@ -33,13 +37,18 @@ def main() -> None:
     decoders = [
         [name, *_milliseconds(_decoders(radiographs.make(name)), options.turns)] for name in names
     ]
-    runtimes = _runtimes()
+    bundle = ModelBundle.load(shipped_bundle())
+    runtimes, sessions = _runtimes(bundle), _sessions(bundle)
     page.write(
         f"{machine()} Beside them imagecodecs {imagecodecs.__version__}, OpenVINO "
-        f"{openvino.__version__}. One thread; medians of {options.turns} turns, in ms.\n\n"
+        f"{openvino.__version__}. One thread but where it says more; medians of {options.turns} "
+        "turns, in ms.\n\n"
         + table(("decoder", "Pillow", "OpenCV", "imagecodecs", "kornia-rs"), decoders)
         + "\n\n"
-        + table(tuple(runtimes), [_milliseconds(tuple(runtimes.values()), options.turns)])
+        + "\n\n".join(
+            table(tuple(works), [_milliseconds(tuple(works.values()), options.turns)])
+            for works in (runtimes, sessions)
+        )
     )
 
 
@@ -63,11 +72,9 @@ def _decoders(sample: radiographs.Sample) -> tuple[Work | None, ...]:
     )
 
 
-def _runtimes() -> dict[str, Work]:
+def _runtimes(bundle: ModelBundle) -> dict[str, Work]:
     """One radiograph's inference, by each runtime and precision."""
-    bundle = ModelBundle.load(shipped_bundle())
-    side = bundle.manifest.side
-    inputs = np.zeros((1, 1, side, side), np.uint8)
+    side, inputs = bundle.manifest.side, _inputs(bundle)
     works: dict[str, Work] = {}
     for precision in ("fp32", "int8"):
         localizer = Localizer(bundle, Compute("cpu", precision, threads=1))
@@ -76,6 +83,34 @@ def _runtimes() -> dict[str, Work]:
         request = _openvino(bundle.graph(precision), side)
         works[f"OpenVINO {precision}"] = lambda request=request: request.infer([inputs])
     return works
+
+
+def _sessions(bundle: ModelBundle) -> dict[str, Work]:
+    """One radiograph's inference by ONNX Runtime, in the precision that is served here."""
+    precision = choose_precision(bundle, Compute(), "cpu")
+    inputs = _inputs(bundle)
+    works: dict[str, Work] = {}
+    for name, threads, arena, spins in (
+        ("one thread", 1, True, False),
+        ("without arena", 1, False, False),
+        ("all cores", cores(), True, False),
+        ("all cores, spinning", cores(), True, True),
+    ):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.enable_cpu_mem_arena = arena
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
+        session = onnxruntime.InferenceSession(
+            bundle.contents[precision], options, providers=["CPUExecutionProvider"]
+        )
+        works[f"{precision}, {name}"] = lambda session=session: session.run(
+            OUTPUTS, {INPUT: inputs}
+        )
+    return works
+
+
+def _inputs(bundle: ModelBundle) -> NDArray[np.uint8]:
+    return np.zeros((1, 1, bundle.manifest.side, bundle.manifest.side), np.uint8)
 
 
 def _openvino(graph: Path, side: int) -> openvino.InferRequest:

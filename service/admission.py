@@ -55,7 +55,7 @@ class Admission:
             raise Refused(
                 "queue-full",
                 BUSY,
-                {"Retry-After": str(self._seconds_until_empty())},
+                {"Retry-After": str(self.seconds_until_empty())},
             )
 
     async def run(self, job: Callable[[bool], Awaitable[T]], hung_up: Awaitable[None]) -> T:
@@ -104,7 +104,7 @@ class Admission:
                 "too-late",
                 f"The radiograph was not localized within {self._seconds:g} seconds; the service "
                 "is busy, try again in a moment.",
-                {"Retry-After": str(self._seconds_until_empty())},
+                {"Retry-After": str(self.seconds_until_empty())},
             )
         finally:
             self._withdraw(job)
@@ -119,7 +119,7 @@ class Admission:
         mean = self._mean_seconds or seconds
         self._mean_seconds = INERTIA * mean + (1 - INERTIA) * seconds
 
-    def _seconds_until_empty(self) -> int:
+    def seconds_until_empty(self) -> int:
         """After how many seconds all that is admitted now should be done; at least 1."""
         return max(1, math.ceil(self._mean_seconds * len(self._jobs) / self._workers))
 

@@ -1,6 +1,7 @@
 """How much an upload may hold, all of them together, and how long one may take to come."""
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,13 +27,22 @@ class UploadLimit:
 
     A body that says its length is refused before it is read, any other once it has grown too
     long. (Starlette's own limit answers plain text; ours is a problem like every other.)
+    ``until_room`` says in how many seconds it is worth asking again where too much is held.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, max_held: int, seconds: float) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_bytes: int,
+        max_held: int,
+        seconds: float,
+        until_room: Callable[[], int],
+    ) -> None:
         self.app = app
         self.max_bytes = max_bytes
         self.max_held = max_held
         self.seconds = seconds
+        self.until_room = until_room
         self.held = 0
         """Bytes of all bodies."""
 
@@ -47,9 +57,18 @@ class UploadLimit:
             await self.app(scope, room.counted(receive), _answering(scope, receive, send, room))
         except _UploadRefused as refusal:
             room.let_go()
-            await _refuse(refusal, scope, receive, send)
+            await self._refuse(refusal, scope, receive, send)
         finally:
             room.let_go()
+
+    async def _refuse(
+        self, refusal: _UploadRefused, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        headers = None
+        if refusal.slug == "too-much-held":
+            headers = {"Retry-After": str(self.until_room())}
+        response = problem_response(scope, refusal.slug, refusal.detail, headers=headers)
+        await refuse_unread(response, scope, receive, send, unfinished=refusal.unfinished)
 
 
 class Room:
@@ -126,12 +145,6 @@ class Room:
 def _answering(scope: Scope, receive: Receive, send: Send, room: Room) -> Send:
     """Where the connection is then closed, what is answered early must not be lost with it."""
     return lingering(receive, send, lambda: room.is_unread) if closes(scope) else send
-
-
-async def _refuse(refusal: _UploadRefused, scope: Scope, receive: Receive, send: Send) -> None:
-    headers = {"Retry-After": "1"} if refusal.slug == "too-much-held" else None
-    response = problem_response(scope, refusal.slug, refusal.detail, headers=headers)
-    await refuse_unread(response, scope, receive, send, unfinished=refusal.unfinished)
 
 
 def _content_length(scope: Scope) -> int:

@@ -276,6 +276,19 @@ def test_uploads_that_would_hold_too_much_memory_together_are_turned_away(
             assert outcome(client.portal.call(again.post, app))[0] == 200
 
 
+def test_who_is_turned_away_for_memory_is_told_when_there_should_be_room(
+    localizer: GatedLocalizer, callers: ThreadPoolExecutor, png: bytes
+) -> None:
+    with serving(localizer, max_upload_bytes=len(png), max_held_bytes=len(png)) as (app, client):
+        app.state.lifecycle.admission.learn(7.0)
+        first = occupy(callers, client, localizer, png)
+        refused = post(client, png)
+        assert refused.json()["type"] == "/problems/too-much-held"
+        assert refused.headers["retry-after"] == "7"
+        localizer.gate.set()
+        assert first.result(20).status_code == 200
+
+
 def test_who_declares_much_and_sends_nothing_keeps_no_one_out(
     localizer: GatedLocalizer, callers: ThreadPoolExecutor, png: bytes
 ) -> None:
