@@ -1,4 +1,4 @@
-"""What a method reached in all its time slices, and how sure a ratio of rates is."""
+"""What a method reached in all its time slices, and how sure its ratio to the whole job is."""
 
 import math
 from collections.abc import Sequence
@@ -16,6 +16,8 @@ class Turn:
     slices: Sequence[Slice]
     memory: float
     """PSS of all its processes in MB."""
+    base: float = math.nan
+    """The whole job's rate at that time."""
 
     @property
     def rate(self) -> float:
@@ -56,23 +58,22 @@ class Figures:
         )
 
 
-def rate_ratio(turns: Sequence[Turn], base: Sequence[Turn]) -> tuple[float, float]:
-    """Ratio of two methods' mean rates, and its standard error.
+def rate_ratio(turns: Sequence[Turn]) -> tuple[float, float]:
+    """Ratio of a method's mean rate to the whole job's around its turns, and its standard error.
 
-    The error is the jackknife's: of the ratios that each leave one round out. Not a number for
-    one round.
+    The error is the jackknife's: of the ratios that each leave one turn out. Not a number for
+    one turn.
     """
-    pairs = [(one.rate, other.rate) for one, other in zip(turns, base, strict=True)]
-    if len(pairs) == 1:
-        return _ratio(pairs), math.nan
-    without = [_ratio(pairs[:place] + pairs[place + 1 :]) for place in range(len(pairs))]
+    if len(turns) == 1:
+        return _ratio(turns), math.nan
+    without = [_ratio([*turns[:place], *turns[place + 1 :]]) for place in range(len(turns))]
     middle = fmean(without)
     squares = sum((ratio - middle) ** 2 for ratio in without)
-    return _ratio(pairs), math.sqrt(squares * (len(pairs) - 1) / len(pairs))
+    return _ratio(turns), math.sqrt(squares * (len(turns) - 1) / len(turns))
 
 
-def _ratio(pairs: Sequence[tuple[float, float]]) -> float:
-    return sum(one for one, _ in pairs) / sum(other for _, other in pairs)
+def _ratio(turns: Sequence[Turn]) -> float:
+    return fmean(turn.rate for turn in turns) / fmean(turn.base for turn in turns)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

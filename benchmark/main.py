@@ -1,15 +1,16 @@
 """The benchmark: rounds in which every method gets a time slice on every radiograph.
 
 In each round the methods come in another order: what one leaves behind, in caches or of a
-processor's budget, falls to each of the others.
+processor's budget, falls to each of the others. The whole job has a slice between any two of them:
+ratios are to what it reached just before and just after, as a machine's speed drifts.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -27,7 +28,10 @@ from benchmark.work import Task, bare_session, localize, open_localizer, whole_j
 from localization.cores import cores
 
 CONCURRENCIES = (1, 4, 16, 64)
+BASE_SHARE = 1 / 4
+"""Of a time slice: how long the whole job's is that lies between two of others."""
 IDLE_SECONDS = 3.0
+WHOLE_JOB = "whole job"
 
 HEAD = (
     "method",
@@ -104,8 +108,8 @@ def _methods(stack: ExitStack, service: Server, litserve: Server) -> list[Method
 
     return [
         Method("bare session", cores(), pool(helpers(cores(), bare_session, 1))),
-        Method("whole job", cores(), pool(helpers(cores(), whole_job, 1))),
-        Method("whole job", 1, pool(helpers(1, whole_job, cores()))),
+        Method(WHOLE_JOB, cores(), pool(helpers(cores(), whole_job, 1))),
+        Method(WHOLE_JOB, 1, pool(helpers(1, whole_job, cores()))),
         *(Method("service", count, served(service, count)) for count in CONCURRENCIES),
         *(Method("LitServe", count, served(litserve, count)) for count in CONCURRENCIES),
     ]
@@ -118,14 +122,31 @@ def _run(
     for index in range(count):
         for sample in samples:
             # The same orders in each run.
-            for method in Random(f"{index} {sample.name}").sample(methods, len(methods)):
-                turn = method.spend(sample, seconds)
+            order = Random(f"{index} {sample.name}").sample(methods, len(methods))
+            for method, turn in _round(order, _jobs(methods)[0], sample, seconds):
                 rounds[sample.name][method].append(turn)
                 _say(
-                    f"round {index + 1}/{count}, {sample.name}, {method.name} at "
-                    f"{method.callers}: {turn.rate:.1f}/s"
+                    f"round {index + 1}/{count}, {sample.name}, {method.name} at {method.callers}: "
+                    f"{turn.rate:.1f}/s, {turn.rate / turn.base:.2f} of the whole job"
                 )
     return rounds
+
+
+def _jobs(methods: Iterable[Method]) -> list[Method]:
+    """The whole job, with one process per core and with one caller."""
+    return [method for method in methods if method.name == WHOLE_JOB]
+
+
+def _round(
+    methods: Sequence[Method], job: Method, sample: Sample, seconds: float
+) -> Iterator[tuple[Method, Turn]]:
+    """Each method's turn, between two of the whole job."""
+    before = job.spend(sample, seconds * BASE_SHARE)
+    for method in methods:
+        turn = method.spend(sample, seconds)
+        after = job.spend(sample, seconds * BASE_SHARE)
+        yield method, replace(turn, base=(before.rate + after.rate) / 2)
+        before = after
 
 
 def _spend_in_process(workers: list[Helper], sample: Sample, seconds: float) -> Turn:
@@ -190,8 +211,8 @@ def _describe(
         machine(),
         f"{options.rounds} rounds of {options.seconds:g} s: mean rates, latencies of all rounds "
         "together, medians of memory. In brackets, ratios to the whole job in-process, one process "
-        "per core (latencies of one caller: to its one caller); those of rates with their standard "
-        f"error. {idle}",
+        "per core (latencies of one caller: to its one caller). Those of rates are to its rate "
+        f"just before and after, with their standard error. {idle}",
     ]
     for sample in samples:
         parts.append(f"### {sample.name}, {len(sample.data) / 1e6:.2f} MB")
@@ -200,32 +221,35 @@ def _describe(
 
 
 def _table(rounds: dict[Method, list[Turn]]) -> str:
-    bases = [turns for method, turns in rounds.items() if method.name == "whole job"]
+    base, alone = (Figures.of(rounds[job]) for job in _jobs(rounds))
     return table(
         HEAD,
         [
-            [method.name, str(method.callers), *_row(turns, bases[0], bases[method.callers == 1])]
+            [
+                method.name,
+                str(method.callers),
+                *_row(turns, base.memory, alone if method.callers == 1 else base),
+            ]
             for method, turns in rounds.items()
         ],
     )
 
 
-def _row(turns: list[Turn], base: list[Turn], latency_base: list[Turn]) -> Iterator[str]:
+def _row(turns: list[Turn], memory: float, latencies: Figures) -> Iterator[str]:
     """The cells of a method's figures with their ratios."""
     figures = Figures.of(turns)
-    ratio, error = rate_ratio(turns, base)
+    ratio, error = rate_ratio(turns)
     yield f"{number(figures.rate)} ({number(ratio, 2)} ± {number(error, 2)})"
-    for name, compared in (
-        ("p50", latency_base),
-        ("p95", latency_base),
-        ("p99", latency_base),
-        ("memory", base),
-    ):
-        value = getattr(figures, name)
-        ratio = value / getattr(Figures.of(compared), name)
-        yield f"{number(value)} ({number(ratio, 2)})"
+    for name in ("p50", "p95", "p99"):
+        latency = getattr(figures, name)
+        yield _compared(latency, getattr(latencies, name))
+    yield _compared(figures.memory, memory)
     yield str(figures.others)
     yield number(figures.generator, 2) if figures.generator else "–"
+
+
+def _compared(value: float, base: float) -> str:
+    return f"{number(value)} ({number(value / base, 2)})"
 
 
 def _say(message: str) -> None:

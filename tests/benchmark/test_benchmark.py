@@ -70,16 +70,16 @@ def test_figures_of_processes_side_by_side_and_of_turns() -> None:
     assert (figures.memory, figures.others, figures.generator) == (8, 5, 2)
 
 
-def _turns(*rates: int) -> list[Turn]:
-    return [Turn([Slice(1.0, [1 / rate] * rate)], memory=100) for rate in rates]
+def _turns(*rates: int, base: float = math.nan) -> list[Turn]:
+    return [Turn([Slice(1.0, [1 / rate] * rate)], memory=100, base=base) for rate in rates]
 
 
 def test_ratio_of_rates_and_its_standard_error() -> None:
-    assert rate_ratio(_turns(9, 18), _turns(10, 20)) == pytest.approx((0.9, 0.0))
+    pairs = [*_turns(9, base=10), *_turns(18, base=20)]
+    assert rate_ratio(pairs) == pytest.approx((0.9, 0.0))
     # Of means the jackknife's error is the textbook's.
-    ratio, error = rate_ratio(_turns(8, 10, 12), _turns(10, 10, 10))
-    assert (ratio, error) == pytest.approx((1.0, 0.2 / math.sqrt(3)))
-    ratio, error = rate_ratio(_turns(8), _turns(10))
+    assert rate_ratio(_turns(8, 10, 12, base=10)) == pytest.approx((1.0, 0.2 / math.sqrt(3)))
+    ratio, error = rate_ratio(_turns(8, base=10))
     assert ratio == 0.8
     assert math.isnan(error)
 
@@ -89,7 +89,7 @@ def test_table() -> None:
 
 
 def _method(name: str, callers: int) -> Method:
-    return Method(name, callers, lambda sample, seconds: _turns(callers)[0])
+    return Method(name, callers, lambda sample, seconds: _turns(1)[0])
 
 
 def test_ratios_are_to_as_many_callers() -> None:
@@ -97,32 +97,31 @@ def test_ratios_are_to_as_many_callers() -> None:
         {
             _method("whole job", 2): _turns(100, 50),
             _method("whole job", 1): _turns(200, 100),
-            _method("service", 1): _turns(50, 25),
+            _method("service", 1): _turns(50, 25, base=75),
         }
     ).splitlines()
-    row = "| service | 1 | 37.5 (0.50 ± 0.00) | 20.0 (4.00) | 40.0 (4.00) | 40.0 (4.00) | 100.0"
+    row = "| service | 1 | 37.5 (0.50 ± 0.17) | 20.0 (4.00) | 40.0 (4.00) | 40.0 (4.00) | 100.0"
     assert lines[-1].startswith(row)
 
 
-def test_each_round_has_all_methods_in_another_order() -> None:
-    order: list[int] = []
+def test_each_round_has_all_methods_in_another_order_between_two_of_the_whole_job() -> None:
+    order: list[str] = []
 
-    def spend(callers: int) -> Turn:
-        order.append(callers)
-        return _turns(callers)[0]
+    def spend(name: str, seconds: float) -> Turn:
+        order.append(name if seconds == 1 else "base")
+        return _turns(50 + len(order))[0]  # Ever faster, by as much.
 
     methods = [
-        Method("a method", callers, lambda sample, seconds, callers=callers: spend(callers))
-        for callers in range(1, 12)
+        Method(name, 2, lambda sample, seconds, name=name: spend(name, seconds))
+        for name in ("bare session", "whole job", *map(str, range(9)))
     ]
     rounds = _run(methods, [Sample("png-1024", b"")], seconds=1, count=3)
-    in_rounds = [tuple(order[begin : begin + 11]) for begin in (0, 11, 22)]
-    assert all(sorted(one) == list(range(1, 12)) for one in in_rounds)
-    assert len(set(in_rounds)) == 3
-    assert all(
-        [turn.rate for turn in turns] == [method.callers] * 3
-        for method, turns in rounds["png-1024"].items()
-    )
+    in_rounds = [order[begin : begin + 23] for begin in (0, 23, 46)]
+    assert all(one[::2] == ["base"] * 12 for one in in_rounds)
+    names = sorted(method.name for method in methods)
+    assert all(sorted(one[1::2]) == names for one in in_rounds)
+    assert len({tuple(one) for one in in_rounds}) == 3
+    assert all(turn.base == turn.rate for turns in rounds["png-1024"].values() for turn in turns)
 
 
 def test_page_changes_its_part_alone(tmp_path: Path) -> None:
