@@ -14,10 +14,11 @@ class Turn:
     """One time slice of a method, as its processes spent it side by side."""
 
     slices: Sequence[Slice]
+    """One of each process."""
     memory: float
     """PSS of all its processes in MB."""
     base: float = math.nan
-    """The whole job's rate at that time."""
+    """The whole job's rate at that time, radiographs per second; not a number where not known."""
 
     @property
     def rate(self) -> float:
@@ -44,7 +45,10 @@ class Figures:
 
     @classmethod
     def of(cls, turns: Sequence[Turn]) -> Self:
-        """All turns count alike."""
+        """Rates and the generator's time are means over turns; latencies are of all together.
+
+        Raises `StatisticsError` where there are no turns.
+        """
         slices = [spent for turn in turns for spent in turn.slices]
         latencies = [1000 * latency for spent in slices for latency in spent.latencies]
         return cls(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from benchmark.work import WARM_UP, Slice
 
-PATIENCE = struct.pack("ll", 300, 0)
+TIMEOUT = struct.pack("ll", 300, 0)
 """Seconds and microseconds."""
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 RETRY_AFTER = re.compile(rb"\r\nretry-after: *(\d+)", re.IGNORECASE)
@@ -34,7 +34,7 @@ class Load:
     callers: int
     seconds: float
     patient: bool = True
-    """Whether who is turned away waits for as long as `Retry-After` says."""
+    """Whether who is turned away waits for as long as `Retry-After` says, or the slice lasts."""
 
 
 def request(data: bytes) -> bytes:
@@ -53,7 +53,7 @@ class Caller:
         self._port, self._request = port, request
         self._buffer = bytearray(1 << 16)
         self.retry_after = 0
-        """Seconds, as the last answer says."""
+        """Seconds, as the last answer says; 0 where it names none."""
         self._connection = self._connect()
 
     def ask(self) -> int:
@@ -75,7 +75,7 @@ class Caller:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # The kernel's own limits: by Python's, every part that is sent or read is polled for.
         for limit in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            connection.setsockopt(socket.SOL_SOCKET, limit, PATIENCE)
+            connection.setsockopt(socket.SOL_SOCKET, limit, TIMEOUT)
         return connection
 
     def _reconnect(self) -> None:

@@ -1,8 +1,7 @@
 """The benchmark: rounds in which every method gets a time slice on every radiograph.
 
-In each round the methods come in another order: what one leaves behind, in caches or of a
-processor's budget, falls to each of the others. The whole job has a slice between any two of them:
-ratios are to what it reached just before and just after, as a machine's speed drifts.
+As a machine's speed drifts, the whole job has a short slice between any two of them: ratios of
+rates are to what it reached just before and just after. Each round has an order of its own.
 """
 
 import argparse
@@ -28,7 +27,7 @@ from benchmark.work import Task, bare_session, localize, open_localizer, whole_j
 from localization.cores import cores
 
 CONCURRENCIES = (1, 4, 16, 64)
-BASE_SHARE = 1 / 4
+BASE_SHARE = 1 / 2
 """Of a time slice: how long the whole job's is that lies between two of others."""
 IDLE_SECONDS = 3.0
 WHOLE_JOB = "whole job"
@@ -119,11 +118,12 @@ def _run(
     methods: Sequence[Method], samples: Sequence[Sample], seconds: float, count: int
 ) -> Rounds:
     rounds: Rounds = {sample.name: {method: [] for method in methods} for sample in samples}
+    job = _jobs(methods)[0]
     for index in range(count):
         for sample in samples:
             # The same orders in each run.
             order = Random(f"{index} {sample.name}").sample(methods, len(methods))
-            for method, turn in _round(order, _jobs(methods)[0], sample, seconds):
+            for method, turn in _round(order, job, sample, seconds):
                 rounds[sample.name][method].append(turn)
                 _say(
                     f"round {index + 1}/{count}, {sample.name}, {method.name} at {method.callers}: "
@@ -212,7 +212,8 @@ def _describe(
         f"{options.rounds} rounds of {options.seconds:g} s: mean rates, latencies of all rounds "
         "together, medians of memory. In brackets, ratios to the whole job in-process, one process "
         "per core (latencies of one caller: to its one caller). Those of rates are to its rate "
-        f"just before and after, with their standard error. {idle}",
+        f"just before and after, in slices {BASE_SHARE:g} as long, with their standard error; the "
+        f"others are to its own row. Not localized: in all rounds together. {idle}",
     ]
     for sample in samples:
         parts.append(f"### {sample.name}, {len(sample.data) / 1e6:.2f} MB")

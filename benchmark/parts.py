@@ -89,24 +89,29 @@ def _sessions(bundle: ModelBundle) -> dict[str, Work]:
     """One radiograph's inference by ONNX Runtime, in the precision that is served here."""
     precision = choose_precision(bundle, Compute(), "cpu")
     inputs = _inputs(bundle)
-    works: dict[str, Work] = {}
-    for name, threads, arena, spins in (
-        ("one thread", 1, True, False),
-        ("without arena", 1, False, False),
-        ("all cores", cores(), True, False),
-        ("all cores, spinning", cores(), True, True),
-    ):
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.enable_cpu_mem_arena = arena
-        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
-        session = onnxruntime.InferenceSession(
-            bundle.contents[precision], options, providers=["CPUExecutionProvider"]
-        )
-        works[f"{precision}, {name}"] = lambda session=session: session.run(
-            OUTPUTS, {INPUT: inputs}
-        )
-    return works
+    graph = bundle.contents[precision]
+    sessions = {
+        "one thread": _session(graph),
+        "one thread, no arena": _session(graph, arena=False),
+        "all cores": _session(graph, threads=cores()),
+        "all cores, spinning": _session(graph, threads=cores(), spins=True),
+    }
+    return {
+        f"{precision}, {name}": lambda session=session: session.run(OUTPUTS, {INPUT: inputs})
+        for name, session in sessions.items()
+    }
+
+
+def _session(
+    graph: bytes, *, threads: int = 1, arena: bool = True, spins: bool = False
+) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.enable_cpu_mem_arena = arena
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
+    # Else its threads would still spin while the next session is measured.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def _inputs(bundle: ModelBundle) -> NDArray[np.uint8]:

@@ -12,6 +12,8 @@ from typing import Self
 from client import Client
 
 START_SECONDS, STOP_SECONDS = 120.0, 15.0
+LOOK_SECONDS = 0.02
+"""After how long it is asked again whether it is ready."""
 
 SERVICE = ("-m", "commands", "serve")
 LITSERVE = ("-m", "benchmark.litserve_app")
@@ -31,7 +33,10 @@ class Server:
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.client = Client(self.url)
+        self.ready_after: float
+        """Seconds from the start of the process until it was ready."""
         defaults = {k: v for k, v in os.environ.items() if not k.startswith("CXR_")}
+        begun = time.perf_counter()
         # A session of its own: what it starts can be stopped with it.
         self._process = subprocess.Popen(
             [sys.executable, *arguments],
@@ -44,6 +49,7 @@ class Server:
         except BaseException:
             self.stop()
             raise
+        self.ready_after = time.perf_counter() - begun
 
     @property
     def pid(self) -> int:
@@ -83,7 +89,7 @@ class Server:
         while time.monotonic() < give_up and self._process.poll() is None:
             if self.client.ready():
                 return
-            time.sleep(0.02)
+            time.sleep(LOOK_SECONDS)
         raise RuntimeError(f"python {name} does not get ready")
 
 

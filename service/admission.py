@@ -120,8 +120,12 @@ class Admission:
         self._mean_seconds = INERTIA * mean + (1 - INERTIA) * seconds
 
     def seconds_until_empty(self) -> int:
-        """After how many seconds all that is admitted now should be done; at least 1."""
-        return max(1, math.ceil(self._mean_seconds * len(self._jobs) / self._workers))
+        """After how many seconds all that is admitted now should be done; at least 1.
+
+        It is by the deadline at the latest: what is not done then is given up.
+        """
+        needed = min(self._seconds, self._mean_seconds * len(self._jobs) / self._workers)
+        return max(1, math.ceil(needed))
 
     async def drain(self) -> None:
         """Let the running jobs end, and accept no more."""

@@ -74,7 +74,7 @@ def create_app(settings: Settings | None = None, *, engine: Engine | None = None
         max_bytes=settings.max_upload_bytes,
         max_held=settings.max_held_bytes,
         seconds=settings.upload_seconds,
-        until_room=lifecycle.admission.seconds_until_empty,
+        retry_after=lifecycle.admission.seconds_until_empty,
     )
     app.add_middleware(Access, keys=keys, limit=rate_limit(settings))
     app.add_middleware(ObserveRequests, metrics=lifecycle.metrics, tracer=lifecycle.tracer)

@@ -14,7 +14,10 @@ from service.settings import Settings
 
 
 def configure_logs(settings: Settings) -> None:
-    """Send the service's and uvicorn's logs to stdout, one line per event."""
+    """Send the service's and uvicorn's logs to stdout, one line per event.
+
+    Once in a process: a logger stays as it was when it was first used.
+    """
     # Libraries' warnings and messages quote what they read, and that may be a patient's name.
     warnings.simplefilter("ignore")
     for name in ("pydicom", "PIL"):

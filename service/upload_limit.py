@@ -27,7 +27,7 @@ class UploadLimit:
 
     A body that says its length is refused before it is read, any other once it has grown too
     long. (Starlette's own limit answers plain text; ours is a problem like every other.)
-    ``until_room`` says in how many seconds it is worth asking again where too much is held.
+    ``retry_after`` says how many seconds to name where too much is held.
     """
 
     def __init__(
@@ -36,13 +36,13 @@ class UploadLimit:
         max_bytes: int,
         max_held: int,
         seconds: float,
-        until_room: Callable[[], int],
+        retry_after: Callable[[], int],
     ) -> None:
         self.app = app
         self.max_bytes = max_bytes
         self.max_held = max_held
         self.seconds = seconds
-        self.until_room = until_room
+        self.retry_after = retry_after
         self.held = 0
         """Bytes of all bodies."""
 
@@ -66,7 +66,7 @@ class UploadLimit:
     ) -> None:
         headers = None
         if refusal.slug == "too-much-held":
-            headers = {"Retry-After": str(self.until_room())}
+            headers = {"Retry-After": str(self.retry_after())}
         response = problem_response(scope, refusal.slug, refusal.detail, headers=headers)
         await refuse_unread(response, scope, receive, send, unfinished=refusal.unfinished)
 

@@ -47,18 +47,20 @@ class Uploads:
         self.file = os.memfd_create("uploads")
         self._size = -(-max_bytes // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
         self._end = 0
+        self._bare: list[Upload] = []
+        """Free ones without memory."""
         self._free: deque[Upload] = deque()
-        """Those without memory on the left."""
+        """Free ones with memory, the latest on the right."""
         self._kept = 0
+        """Bytes of these."""
 
     def open(self) -> "Upload":
         """Return an upload of which nothing has come yet."""
-        if not self._free:
-            return self._add()
-        # The last one that became free and has memory, the likeliest to be in a cache.
-        upload = self._free.pop()
-        self._kept -= upload.kept
-        return upload
+        if self._free:
+            upload = self._free.pop()  # the likeliest to be in a cache
+            self._kept -= upload.kept
+            return upload
+        return self._bare.pop() if self._bare else self._add()
 
     def _add(self) -> "Upload":
         offset, self._end = self._end, self._end + self._size
@@ -66,17 +68,25 @@ class Uploads:
         return Upload(self, offset, mmap.mmap(self.file, self._size, offset=offset))
 
     def take_back(self, upload: "Upload") -> None:
-        """Take an upload that no one needs any more."""
-        if self._kept + upload.kept > KEPT_BYTES:
-            upload.forget()
-            self._free.appendleft(upload)
-        else:
-            self._kept += upload.kept
-            self._free.append(upload)
+        """Take an upload that no one needs any more.
+
+        Where too much is kept then, what was free for longest gives its memory back.
+        """
+        if not upload.kept:
+            self._bare.append(upload)
+            return
+        self._free.append(upload)
+        self._kept += upload.kept
+        while self._kept > KEPT_BYTES:
+            oldest = self._free.popleft()
+            self._kept -= oldest.kept
+            oldest.forget()
+            self._bare.append(oldest)
 
     def close(self) -> None:
         """Give all memory back that no upload needs any more."""
         self._free.clear()
+        self._bare.clear()
         os.close(self.file)
 
 

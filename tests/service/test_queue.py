@@ -276,7 +276,7 @@ def test_uploads_that_would_hold_too_much_memory_together_are_turned_away(
             assert outcome(client.portal.call(again.post, app))[0] == 200
 
 
-def test_who_is_turned_away_for_memory_is_told_when_there_should_be_room(
+def test_who_is_turned_away_for_memory_is_told_when_what_is_admitted_should_be_done(
     localizer: GatedLocalizer, callers: ThreadPoolExecutor, png: bytes
 ) -> None:
     with serving(localizer, max_upload_bytes=len(png), max_held_bytes=len(png)) as (app, client):

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -72,6 +73,18 @@ def test_memory_of_long_uploads_is_given_back(uploads: Uploads) -> None:
     with uploads.open() as upload:
         upload.write(bytes(KEPT_BYTES + 1))
     assert held(uploads) <= KEPT_BYTES
+
+
+def test_memory_that_was_free_for_longest_is_given_back_first(uploads: Uploads) -> None:
+    many, large = KEPT_BYTES // 2**20, bytes(KEPT_BYTES // 4)
+    with ExitStack() as stack:
+        for upload in [stack.enter_context(uploads.open()) for _ in range(many)]:
+            upload.write(bytes(2**20))
+    with uploads.open() as upload:
+        upload.write(large)
+    assert held(uploads) == KEPT_BYTES
+    with uploads.open() as upload:
+        assert upload.kept == len(large)
 
 
 def test_an_upload_is_no_longer_than_was_said() -> None:
