@@ -66,6 +66,11 @@ class Caller:
             self._reconnect()
             return 0
 
+    def localize(self) -> None:
+        """Ask, and raise `RuntimeError` where the answer is not a localization."""
+        if (status := self.ask()) != 200:
+            raise RuntimeError(f"the service answers {status}")
+
     def close(self) -> None:
         """Hang up."""
         self._connection.close()

@@ -98,13 +98,10 @@ def _used(server: Server) -> dict[str, float]:
 
 
 def _ask(port: int, request: bytes, count: int, callers: int) -> None:
-    """Raises `RuntimeError` for an answer that is none."""
-
     def call(own: int) -> None:
         caller = Caller(port, request)
         for _ in range(own):
-            if (status := caller.ask()) != 200:
-                raise RuntimeError(f"the service answers {status}")
+            caller.localize()
         caller.close()
 
     shares = [count // callers + (number < count % callers) for number in range(callers)]

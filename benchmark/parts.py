@@ -91,24 +91,31 @@ def _sessions(bundle: ModelBundle) -> dict[str, Work]:
     inputs = _inputs(bundle)
     graph = bundle.contents[precision]
     sessions = {
-        "one thread": _session(graph),
-        "one thread, no arena": _session(graph, arena=False),
-        "all cores": _session(graph, threads=cores()),
-        "all cores, spinning": _session(graph, threads=cores(), spins=True),
+        f"{precision}, one thread": _session(graph),
+        f"{precision}, one thread, no arena": _session(graph, arena=False),
+        f"{precision}, all cores": _session(graph, threads=cores()),
+        f"{precision}, all cores, spinning": _session(graph, threads=cores(), spins=True),
+        "int8, exact without VNNI": _session(bundle.contents["int8"], exact=True),
     }
     return {
-        f"{precision}, {name}": lambda session=session: session.run(OUTPUTS, {INPUT: inputs})
+        name: lambda session=session: session.run(OUTPUTS, {INPUT: inputs})
         for name, session in sessions.items()
     }
 
 
 def _session(
-    graph: bytes, *, threads: int = 1, arena: bool = True, spins: bool = False
+    graph: bytes,
+    *,
+    threads: int = 1,
+    arena: bool = True,
+    spins: bool = False,
+    exact: bool = False,
 ) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.enable_cpu_mem_arena = arena
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
+    options.add_session_config_entry("session.x64quantprecision", str(int(exact)))
     # Else its threads would still spin while the next session is measured.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -182,3 +182,12 @@ def test_a_caller_connects_again_where_the_connection_broke(server: ThreadingHTT
     caller = Caller(server.server_port, request(BODY))
     assert [caller.ask() for _ in range(3)] == [200, 0, 200]
     caller.close()
+
+
+def test_a_caller_that_needs_an_answer_fails_without_one(server: ThreadingHTTPServer) -> None:
+    server.statuses = iter([200, 503])  # type: ignore[attr-defined]
+    caller = Caller(server.server_port, request(BODY))
+    caller.localize()
+    with pytest.raises(RuntimeError, match="answers 503"):
+        caller.localize()
+    caller.close()
